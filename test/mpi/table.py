@@ -1,0 +1,32 @@
+"""The tests that test/mpi/run knows: one line of facts each."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Test:
+    name: str
+    command: str  # program of this directory with its arguments, or a key of others.PROGRAMS
+    ranks: int
+    why: str  # what it would catch
+    limit: int = 60  # seconds; ten times what a quiet machine with two cores needs
+    quick: bool = False  # part of --quick: what differs between providers
+    kind: str = "program"  # "program", "python" (a script of this directory) or "other" (somebody else's)
+    series: tuple = ("4.1", "5.0")
+    # (transport, series) -> why it is not run there. A series of "" means all.
+    broken: dict = field(default_factory=dict)
+
+
+PML_BSEND = "Open MPI's own fault: restarted MPI_Bsend_init sends old contents (ompi #12797, not in these releases)"
+SM_ISSEND = "Open MPI's own fault: ob1 over sm hangs with a thousand MPI_Issend outstanding"
+
+TESTS = [
+    Test("send_modes", "send_modes", 2, "every mode, blocking and not, every size, posted early and late", quick=True),
+    Test("persistent", "persistent standard synchronous ready", 2, "persistent requests, MPI_BOTTOM, start order"),
+    Test("persistent_buffered", "persistent buffered", 2, "restarted MPI_Bsend_init",
+         broken={(transport, "4.1"): PML_BSEND for transport in ("efa", "ob1", "ofi")}
+         | {(transport, "5.0"): PML_BSEND for transport in ("efa", "ob1", "ofi")}),
+    Test("synchronous", "synchronous", 2, "a synchronous send does not complete before its receive", quick=True),
+    Test("synchronous_many", "synchronous many", 2, "thousands of synchronous sends outstanding",
+         broken={("ob1", "5.0"): SM_ISSEND}),
+]
