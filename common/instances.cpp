@@ -89,7 +89,7 @@ constexpr Devices<1> kP5SmallGpus{at(0x53, 0, 0, 0)};
 constexpr auto kP5enNics = behind_switches<4>(std::array<uint8_t, 4>{0x55, 0x6e, 0x87, 0xa0});
 constexpr auto kP5enGpus = behind_switches<2>(std::array<uint8_t, 4>{0x59, 0x72, 0x8b, 0xa4});
 constexpr auto kP6B200Nics = behind_switches<2>(std::array<uint8_t, 4>{0x4f, 0x60, 0x71, 0x84});
-constexpr auto kP6B200Gpus = behind_switches<2>(std::array<uint8_t, 4>{0x51, 0x62, 0x73, 0x86});
+constexpr auto kP6B200Gpus = behind_switches<2>(std::array<uint8_t, 4>{0x51, 0x62, 0x75, 0x86});
 constexpr auto kP6B300Nics =
     behind_switches<2>(std::array<uint8_t, 8>{0x56, 0x65, 0x74, 0x83, 0x92, 0xa1, 0xb0, 0xbf});
 constexpr auto kP6B300Gpus =
@@ -160,9 +160,9 @@ constexpr InstanceType kInstances[] = {
   {"p5.4xlarge",     kAmd,      16, 2, 1, 1, kGuess, kP5SmallNics,                       100, kEfa1, kGuess, kGuess, true,  true,  kGuess, "H100", kP5SmallGpus,                 kGuess, true},
   {"p5.48xlarge",    kAmd,     192, 2, 2, 2, kLog,   kP5Nics,                            100, kEfa1, kLog,   kLog,   true,  true,  kGuide, "H100", kP5Gpus,                      kLog,   true},
   {"p5e.48xlarge",   kAmd,     192, 2, 2, 2, kGuess, kP5Nics,                            100, kEfa1, kGuess, kGuess, true,  true,  kGuide, "H200", kP5Gpus,                      kGuess, true},
-  {"p5en.48xlarge",  kIntel,   192, 2, 2, 2, kNccl,  kP5enNics,                          200, kEfa2, kNccl,  kGuess,  true,  true,  kGuide, "H200", kP5enGpus,                    kLog,   true},
-  {"p6-b200.48xlarge",kIntel,  192, 2, 2, 2, kNccl,  kP6B200Nics,                        400, kEfa3, kNccl,  kLog,   true,  true,  kGuide, "B200", kP6B200Gpus,                  kGuess, true},
-  {"p6-b300.48xlarge",kIntel,  192, 2, 2, 2, kNccl,  kP6B300Nics,                        400, kEfa3, kNccl,  kGuess, true,  true,  kGuide, "B300", kP6B300Gpus,                  kGuess, true},
+  {"p5en.48xlarge",  kIntel,   192, 2, 2, 2, kNccl,  kP5enNics,                          200, kEfa2, kNccl,  kNccl,  true,  true,  kGuide, "H200", kP5enGpus,                    kNccl,  true},
+  {"p6-b200.48xlarge",kIntel,  192, 2, 2, 2, kNccl,  kP6B200Nics,                        400, kEfa3, kNccl,  kNccl,  true,  true,  kGuide, "B200", kP6B200Gpus,                  kNccl,  true},
+  {"p6-b300.48xlarge",kIntel,  192, 2, 2, 2, kNccl,  kP6B300Nics,                        400, kEfa3, kNccl,  kNccl,  true,  true,  kGuide, "B300", kP6B300Gpus,                  kNccl,  true},
 
   {"inf1.24xlarge",  kIntel,    96, 2, 2, 2, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, kGuide, "Inferentia", kInf1Chips,             kGuess, false},
   {"trn1.32xlarge",  kIntel,   128, 2, 2, 2, kGuess, kTrn1Nics,                          100, kEfa1, kGuess, kGuess, true,  true,  kGuess, "Trainium", kTrn1Chips,               kGuess, false},

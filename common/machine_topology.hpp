@@ -1,0 +1,28 @@
+#pragma once
+
+// A row of the instance table as an hwloc topology: packages, NUMA nodes, cores, and the NICs and
+// accelerators on the PCI tree, as hwloc itself reports them on the real machine.
+
+#include <hwloc.h>
+
+#include <memory>
+#include <string>
+
+#include "instances.hpp"
+
+namespace efa {
+
+struct TopologyDeleter {
+  void operator()(hwloc_topology_t topology) const { hwloc_topology_destroy(topology); }
+};
+using TopologyPtr = std::unique_ptr<hwloc_topology, TopologyDeleter>;
+
+/// The machine in hwloc's XML format, version 2: for HWLOC_XMLFILE, `lstopo -i FILE` and load_topology().
+/// Every NIC is a PCI device with an OpenFabrics OS device that has the name of rdma_device_name(). Caches
+/// and memory sizes are left out: the table does not know them and nothing here depends on them.
+std::string to_hwloc_xml(const InstanceType& instance);
+
+/// Loads hwloc XML with I/O devices kept; nullptr if hwloc does not accept it. Throws nothing.
+TopologyPtr load_topology(const std::string& hwloc_xml);
+
+}  // namespace efa
