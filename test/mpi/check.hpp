@@ -271,11 +271,11 @@ inline void take_token(int from, int tag, MPI_Comm comm) {
 
 // ---- The program ---------------------------------------------------------------------------------------
 
-// The runner ends a program that hangs with SIGTERM: say where it was. Only calls that a signal handler may
-// use.
+// The runner ends a program that hangs with SIGUSR1 (not SIGTERM, which mpirun itself uses): say where it
+// was. Only calls that a signal handler may use.
 inline void say_where_ended(int) {
   const auto put = [](const char* text) { return write(STDERR_FILENO, text, std::strlen(text)); };
-  put("ended by a signal\n");
+  put("ended at the time limit\n");
   for (int i = 0; i < steps.depth; ++i) {
     put("    in: ");
     put(steps.text[static_cast<std::size_t>(i)].data());
@@ -293,7 +293,7 @@ class Program {
     MPI_Init_thread(&argc, &argv, thread_level, &provided);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
-    std::signal(SIGTERM, say_where_ended);
+    std::signal(SIGUSR1, say_where_ended);
     std::string_view path = argv[0];
     name_ = path.substr(path.rfind('/') + 1);
     if (provided < thread_level) {

@@ -29,4 +29,8 @@ TESTS = [
     Test("synchronous", "synchronous", 2, "a synchronous send does not complete before its receive", quick=True),
     Test("synchronous_many", "synchronous many", 2, "thousands of synchronous sends outstanding",
          broken={("ob1", "5.0"): SM_ISSEND}),
+    Test("matching", "matching", 4, "wildcards, all tag bits, MPI_PROC_NULL, collectives beside MPI_ANY_TAG", quick=True),
+    Test("order", "order", 2, "no message overtakes another: mixed sizes, bursts, early and late receives", quick=True),
+    Test("unexpected", "unexpected", 4, "thousands of unexpected messages received in shuffled order", quick=True),
+    Test("probe", "probe", 3, "true lengths, nothing found that is not there, order kept", quick=True),
 ]
