@@ -9,7 +9,7 @@
 namespace efa {
 namespace {
 
-/// "first[-last]" bits as hwloc writes a set: comma-separated 32-bit words, most significant first.
+/// As hwloc writes a set: comma-separated 32-bit words, most significant first.
 std::string bitmap_text(hwloc_const_bitmap_t bitmap) {
   char* text = nullptr;
   if (hwloc_bitmap_asprintf(&text, bitmap) < 0) return "0x0";
@@ -17,11 +17,6 @@ std::string bitmap_text(hwloc_const_bitmap_t bitmap) {
   std::free(text);
   return copy;
 }
-
-struct BitmapDeleter {
-  void operator()(hwloc_bitmap_t bitmap) const { hwloc_bitmap_free(bitmap); }
-};
-using Bitmap = std::unique_ptr<hwloc_bitmap_s, BitmapDeleter>;
 
 /// Writes one machine. Objects nest as hwloc's XML wants them: Machine > Package > [Group >] NUMANode, Core >
 /// PU, and below each of these the PCI devices that are local to it.
@@ -53,8 +48,8 @@ class XmlWriter {
   }
 
   /// The PUs of cores [first, last). EC2 numbers the first threads of all cores, then the second threads.
-  Bitmap pus(int first, int last) const {
-    Bitmap set(hwloc_bitmap_alloc());
+  BitmapPtr pus(int first, int last) const {
+    BitmapPtr set(hwloc_bitmap_alloc());
     for (int thread = 0; thread < instance_.threads_per_core && first < last; ++thread) {
       const int base = thread * instance_.cores();
       hwloc_bitmap_set_range(set.get(), static_cast<unsigned>(base + first), base + last - 1);
@@ -83,7 +78,7 @@ class XmlWriter {
     ++depth_;
     for (int thread = 0; thread < instance_.threads_per_core; ++thread) {
       const int pu = thread * instance_.cores() + core;
-      Bitmap set(hwloc_bitmap_alloc());
+      BitmapPtr set(hwloc_bitmap_alloc());
       hwloc_bitmap_only(set.get(), static_cast<unsigned>(pu));
       line("<object type=\"PU\" os_index=\"%d\"%s gp_index=\"%d\"/>", pu, sets(set, numa, numa + 1).c_str(),
            next_index_++);
@@ -206,8 +201,8 @@ class XmlWriter {
 
   // --- text ---
 
-  std::string sets(const Bitmap& cpus, int first_numa, int last_numa) const {
-    Bitmap nodes(hwloc_bitmap_alloc());
+  std::string sets(const BitmapPtr& cpus, int first_numa, int last_numa) const {
+    BitmapPtr nodes(hwloc_bitmap_alloc());
     hwloc_bitmap_set_range(nodes.get(), static_cast<unsigned>(first_numa), last_numa - 1);
     const std::string cpu_text = bitmap_text(cpus.get()), node_text = bitmap_text(nodes.get());
     return " cpuset=\"" + cpu_text + "\" complete_cpuset=\"" + cpu_text + "\" nodeset=\"" + node_text +
@@ -222,7 +217,7 @@ class XmlWriter {
     if (depth_ == 0) {  // only the root says what is allowed
       const std::string rest = all;
       all += " allowed_cpuset=\"" + bitmap_text(pus(0, instance_.cores()).get()) + "\" allowed_nodeset=\"";
-      Bitmap nodes(hwloc_bitmap_alloc());
+      BitmapPtr nodes(hwloc_bitmap_alloc());
       hwloc_bitmap_set_range(nodes.get(), 0, instance_.numa_nodes - 1);
       all += bitmap_text(nodes.get()) + "\"";
     }

@@ -3,19 +3,12 @@
 // A row of the instance table as an hwloc topology: packages, NUMA nodes, cores, and the NICs and
 // accelerators on the PCI tree, as hwloc itself reports them on the real machine.
 
-#include <hwloc.h>
-
-#include <memory>
 #include <string>
 
+#include "hwloc_handles.hpp"
 #include "instances.hpp"
 
 namespace efa {
-
-struct TopologyDeleter {
-  void operator()(hwloc_topology_t topology) const { hwloc_topology_destroy(topology); }
-};
-using TopologyPtr = std::unique_ptr<hwloc_topology, TopologyDeleter>;
 
 /// The machine in hwloc's XML format, version 2: for HWLOC_XMLFILE, `lstopo -i FILE` and load_topology().
 /// Every NIC is a PCI device with an OpenFabrics OS device that has the name of rdma_device_name(). Caches

@@ -1,0 +1,261 @@
+#include "affinity.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace efa {
+namespace {
+
+/// Where process `index` of `of` begins in a ring of `count` NICs, if each takes a part of equal length: no
+/// NIC gets more than one process more than another, and neighbours get neighbouring NICs.
+size_t start_of_part(int index, int of, size_t count) {
+  return static_cast<size_t>(index) * count / static_cast<size_t>(of);
+}
+
+/// The ring's positions, dealt out one per PCI switch, then a second one per switch ...: so that the first
+/// few processes of a node that is not full do not share a switch.
+std::vector<size_t> dealt_over_switches(const Indices& ring, const NicLocality& locality) {
+  struct Card {
+    int round;
+    size_t position;
+  };
+  std::vector<Card> cards;
+  for (size_t position = 0; position < ring.size(); ++position) {
+    const int group = locality.pci_group(ring[position]);
+    const auto before = std::ranges::count_if(
+        cards, [&](const Card& card) { return locality.pci_group(ring[card.position]) == group; });
+    cards.push_back({static_cast<int>(before), position});
+  }
+  std::ranges::stable_sort(cards, {}, &Card::round);
+  std::vector<size_t> dealt;
+  for (const Card& card : cards) dealt.push_back(card.position);
+  return dealt;
+}
+
+}  // namespace
+
+std::optional<NicPolicy> parse_nic_policy(std::string_view text) {
+  if (text == "near") return NicPolicy::kNear;
+  if (text == "spread") return NicPolicy::kSpread;
+  if (text == "one") return NicPolicy::kOne;
+  return std::nullopt;
+}
+
+NicAffinity::NicAffinity(hwloc_topology_t topology, std::vector<Nic> nics, NicParameters parameters)
+    : nics_(std::move(nics)),
+      parameters_(std::move(parameters)),
+      usable_(usable_nics(nics_, parameters_.nics.empty() ? parameters_.filter
+                                                          : NicFilter{parameters_.filter.provider, "", ""})),
+      locality_(topology, nics_, usable_.nics) {}
+
+bool NicAffinity::bound(hwloc_const_cpuset_t binding) const {
+  if (!binding) return false;
+  const size_t touched = locality_.cores(binding).size();
+  return touched > 0 && touched < static_cast<size_t>(locality_.core_count());
+}
+
+NicChoice NicAffinity::choose(const ProcessPlace& place) const {
+  if (usable_.nics.empty()) return {{}, "", "", no_nic_error()};
+  if (!parameters_.nics.empty()) return choose_explicit(place);
+
+  const auto binding = bound(place.binding) ? place.binding : nullptr;
+  if (parameters_.policy == NicPolicy::kOne)
+    return {rails({locality_.shared().front()}, 0, binding, place.local_size), "policy 'one'", "", ""};
+  if (parameters_.policy == NicPolicy::kSpread) return choose_shared(place, binding, "policy 'spread'");
+  if (!binding) {
+    NicChoice choice = choose_shared(place, binding, "not bound to cores");
+    if (locality_.distance_matters())
+      choice.hint =
+          "Processes are not bound to cores, so each uses a NIC by its number on the node, near or not. Bind "
+          "them "
+          "(mpirun --bind-to core, srun --cpu-bind=cores), and each uses a NIC of its own NUMA node.";
+    return choice;
+  }
+  if (!locality_.even())
+    return choose_shared(place, binding, "NICs are unevenly placed, so balance comes before distance");
+  return choose_near(place, binding);
+}
+
+NicChoice NicAffinity::choose_near(const ProcessPlace& place, hwloc_const_cpuset_t binding) const {
+  const Indices near = locality_.nearest(binding);
+  const Turn turn = turn_near(place, binding, near);
+  NicChoice choice;
+  size_t start;
+  if (turn.of > 0) {
+    start = start_of_part(turn.index, turn.of, near.size());
+    choice.reason = "process " + std::to_string(turn.index + 1) + " of " + std::to_string(turn.of) +
+                    " nearest to " + names(near);
+  } else {
+    const auto dealt = dealt_over_switches(near, locality_);
+    start = dealt[static_cast<size_t>(turn.index) % dealt.size()];
+    choice.reason = "place " + std::to_string(turn.index + 1) + " nearest to " + names(near);
+  }
+  choice.rails = rails(near, start, binding, place.local_size);
+  return choice;
+}
+
+NicChoice NicAffinity::choose_shared(const ProcessPlace& place, hwloc_const_cpuset_t binding,
+                                     const char* why) const {
+  const Indices& ring = locality_.shared();
+  const Turn turn = turn_on_node(place, binding);
+  NicChoice choice;
+  choice.rails = rails(ring, start_of_part(turn.index, turn.of, ring.size()), binding, place.local_size);
+  choice.reason = "process " + std::to_string(turn.index + 1) + " of " + std::to_string(turn.of) +
+                  " on the node, over " + names(ring) + " (" + why + ")";
+  return choice;
+}
+
+NicAffinity::Turn NicAffinity::turn_near(const ProcessPlace& place, hwloc_const_cpuset_t binding,
+                                         const Indices& near) const {
+  const Indices mine = locality_.cores(binding);
+  if (knows_all(place))
+    return turn_among(
+        place, [&](hwloc_const_cpuset_t other) { return bound(other) && locality_.nearest(other) == near; });
+
+  // Otherwise a process knows only itself. Assume that all have bindings as large as its own, laid side by
+  // side: then its place is the number of such bindings that fit before it on the cores with the same nearest
+  // NICs.
+  std::vector<bool> shares_nics(static_cast<size_t>(locality_.core_count()));
+  for (int core = 0; core < locality_.core_count(); ++core)
+    shares_nics[static_cast<size_t>(core)] =
+        std::ranges::find_first_of(locality_.nearest_of_core(core), near) !=
+        locality_.nearest_of_core(core).end();
+  int before = static_cast<int>(std::count(shares_nics.begin(), shares_nics.begin() + mine.front(), true));
+  int part = static_cast<int>(std::count(shares_nics.begin(), shares_nics.end(), true));
+  int width = static_cast<int>(mine.size());
+  int whole = locality_.core_count();
+
+  if (mine.size() == 1 && place.local_size > whole) {
+    // More processes than cores, and this one within a core: count hardware threads instead.
+    const Indices core_threads = locality_.threads(locality_.core_set(mine.front()));
+    const Indices own_threads = locality_.threads(binding);
+    const int per_core = static_cast<int>(core_threads.size());
+    if (own_threads.size() < core_threads.size()) {
+      before = before * per_core + (own_threads.front() - core_threads.front());
+      part *= per_core;
+      whole *= per_core;
+      width = static_cast<int>(own_threads.size());
+    }
+  }
+
+  const int processes = place.local_size;
+  if (processes * width == whole && part % width == 0)
+    return {before / width, part / width};  // the node is full
+  if (processes * width <= whole) return {before / width, 0};
+  // Several processes per binding. They are usually dealt out in turn over the bindings (--map-by numa or
+  // socket).
+  const int bindings = std::max(1, whole / width), bindings_here = std::max(1, part / width);
+  return {place.local_rank / bindings * bindings_here + before / width, 0};
+}
+
+bool NicAffinity::knows_all(const ProcessPlace& place) {
+  return place.all_bindings.size() == static_cast<size_t>(place.local_size) && place.local_rank >= 0 &&
+         place.local_rank < place.local_size;
+}
+
+template <typename Shares>
+NicAffinity::Turn NicAffinity::turn_among(const ProcessPlace& place, Shares shares) const {
+  const auto first_core = [&](hwloc_const_cpuset_t other) {
+    return bound(other) ? locality_.cores(other).front() : -1;
+  };
+  const int own_core = first_core(place.binding);
+  Turn turn{0, 1};
+  for (int rank = 0; rank < place.local_size; ++rank) {
+    const auto other = place.all_bindings[static_cast<size_t>(rank)];
+    if (rank == place.local_rank || !shares(other)) continue;
+    ++turn.of;
+    const int core = first_core(other);
+    if (core < own_core || (core == own_core && rank < place.local_rank)) ++turn.index;
+  }
+  return turn;
+}
+
+NicAffinity::Turn NicAffinity::turn_on_node(const ProcessPlace& place, hwloc_const_cpuset_t binding) const {
+  const int processes = std::max(1, place.local_size);
+  if (knows_all(place)) return turn_among(place, [](hwloc_const_cpuset_t) { return true; });
+  if (binding) {
+    const Indices mine = locality_.cores(binding);
+    const int width = static_cast<int>(mine.size());
+    if (processes * width == locality_.core_count()) return {mine.front() / width, processes};
+  }
+  return {place.local_rank % processes, processes};
+}
+
+std::vector<Rail> NicAffinity::rails(const Indices& ring, size_t start, hwloc_const_cpuset_t binding,
+                                     int local_size) const {
+  const int share = std::max(1, static_cast<int>(locality_.shared().size()) / std::max(1, local_size));
+  const size_t wanted = static_cast<size_t>(parameters_.rails > 0 ? parameters_.rails : share);
+
+  // Rail 0, then the rest of its PCI switch, then on around the ring, then NICs outside the ring by distance.
+  Indices order;
+  const int group = locality_.pci_group(ring[start]);
+  for (bool same_group : {true, false})
+    for (size_t step = 0; step < ring.size(); ++step) {
+      const int index = ring[(start + step) % ring.size()];
+      if ((locality_.pci_group(index) == group) == same_group) order.push_back(index);
+    }
+  const auto nearness = [&](int index) {
+    return locality_.nearness(index, binding ? binding : locality_.everywhere());
+  };
+  Indices others;
+  for (int index = 0; index < locality_.nic_count(); ++index)
+    if (std::ranges::find(ring, index) == ring.end()) others.push_back(index);
+  std::ranges::stable_sort(others, {}, nearness);
+  order.insert(order.end(), others.begin(), others.end());
+
+  std::vector<Rail> chosen;
+  for (size_t i = 0; i < std::min(wanted, order.size()); ++i)
+    chosen.push_back({locality_.nic(order[i]), nearness(order[i])});
+  return chosen;
+}
+
+NicChoice NicAffinity::choose_explicit(const ProcessPlace& place) const {
+  const auto lists = split_list(parameters_.nics, ';');
+  if (lists.empty())
+    return {{}, "", "", "The explicit list of NICs, '" + parameters_.nics + "', names none."};
+  const auto& list = lists[static_cast<size_t>(place.local_rank) % lists.size()];
+
+  NicChoice choice;
+  const auto binding = bound(place.binding) ? place.binding : locality_.everywhere();
+  for (const auto& pattern : split_list(list, ',')) {
+    bool found = false;
+    for (int index = 0; index < locality_.nic_count(); ++index) {
+      const size_t nic = locality_.nic(index);
+      if (!matches(nics_[nic], pattern)) continue;
+      found = true;
+      if (std::ranges::find(choice.rails, nic, &Rail::nic) == choice.rails.end())
+        choice.rails.push_back({nic, locality_.nearness(index, binding)});
+    }
+    if (!found) return {{}, "", "", unusable_name_error(pattern)};
+  }
+  choice.reason = "named explicitly ('" + list + "')";
+  return choice;
+}
+
+std::string NicAffinity::names(const Indices& indices) const {
+  constexpr size_t kShown = 4;  // of up to 32
+  std::string text;
+  for (size_t i = 0; i < std::min(kShown, indices.size()); ++i)
+    text += (i ? ", " : "") + nics_[locality_.nic(indices[i])].name;
+  if (indices.size() > kShown) text += " and " + std::to_string(indices.size() - kShown) + " more";
+  return text;
+}
+
+std::string NicAffinity::unusable_name_error(const std::string& pattern) const {
+  std::string why = "there is no such NIC", usable;
+  for (const auto& skipped : usable_.skipped)
+    if (matches(nics_[skipped.nic], pattern)) why = skipped.why;
+  for (size_t nic : usable_.nics) usable += (usable.empty() ? "" : ", ") + nics_[nic].name;
+  return "The explicit list of NICs names '" + pattern + "', which cannot be used: " + why +
+         ". Usable are: " + (usable.empty() ? "none" : usable) + ".";
+}
+
+std::string NicAffinity::no_nic_error() const {
+  if (nics_.empty()) return "libfabric offers no NIC on this node.";
+  std::string text = "None of the NICs that libfabric offers on this node can be used:";
+  for (const auto& skipped : usable_.skipped)
+    text += " " + nics_[skipped.nic].name + ": " + skipped.why + ".";
+  return text;
+}
+
+}  // namespace efa
