@@ -33,4 +33,9 @@ TESTS = [
     Test("order", "order", 2, "no message overtakes another: mixed sizes, bursts, early and late receives", quick=True),
     Test("unexpected", "unexpected", 4, "thousands of unexpected messages received in shuffled order", quick=True),
     Test("probe", "probe", 3, "true lengths, nothing found that is not there, order kept", quick=True),
+    Test("mprobe", "mprobe", 2, "matched probes: every size, vectors, truncation, synchronous sends", quick=True),
+    Test("cancel", "cancel", 2, "cancel of posted and matched receives, in a race, and of sends", quick=True),
+    Test("zero_length", "zero_length", 2, "empty messages from null pointers, MPI_BOTTOM and empty types"),
+    Test("truncation", "truncation", 2, "MPI_ERR_TRUNCATE; the sender is released; nothing is overwritten", quick=True),
+    Test("status_errors", "status_errors", 2, "errors in the statuses of Waitall, Testsome and their like"),
 ]
