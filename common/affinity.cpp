@@ -6,6 +6,10 @@
 namespace efa {
 namespace {
 
+constexpr const char* kUnboundHint =
+    "Processes are not bound to cores, so each uses a NIC by its number on the node, near or not. Bind them "
+    "(mpirun --bind-to core, srun --cpu-bind=cores), and each uses a NIC of its own NUMA node.";
+
 /// Where process `index` of `of` begins in a ring of `count` NICs, if each takes a part of equal length: no
 /// NIC gets more than one process more than another, and neighbours get neighbouring NICs.
 size_t start_of_part(int index, int of, size_t count) {
@@ -15,20 +19,20 @@ size_t start_of_part(int index, int of, size_t count) {
 /// The ring's positions, dealt out one per PCI switch, then a second one per switch ...: so that the first
 /// few processes of a node that is not full do not share a switch.
 std::vector<size_t> dealt_over_switches(const Indices& ring, const NicLocality& locality) {
-  struct Card {
+  struct Deal {
     int round;
     size_t position;
   };
-  std::vector<Card> cards;
+  std::vector<Deal> deals;
   for (size_t position = 0; position < ring.size(); ++position) {
     const int group = locality.pci_group(ring[position]);
     const auto before = std::ranges::count_if(
-        cards, [&](const Card& card) { return locality.pci_group(ring[card.position]) == group; });
-    cards.push_back({static_cast<int>(before), position});
+        deals, [&](const Deal& deal) { return locality.pci_group(ring[deal.position]) == group; });
+    deals.push_back({static_cast<int>(before), position});
   }
-  std::ranges::stable_sort(cards, {}, &Card::round);
+  std::ranges::stable_sort(deals, {}, &Deal::round);
   std::vector<size_t> dealt;
-  for (const Card& card : cards) dealt.push_back(card.position);
+  for (const Deal& deal : deals) dealt.push_back(deal.position);
   return dealt;
 }
 
@@ -64,11 +68,7 @@ NicChoice NicAffinity::choose(const ProcessPlace& place) const {
   if (parameters_.policy == NicPolicy::kSpread) return choose_shared(place, binding, "policy 'spread'");
   if (!binding) {
     NicChoice choice = choose_shared(place, binding, "not bound to cores");
-    if (locality_.distance_matters())
-      choice.hint =
-          "Processes are not bound to cores, so each uses a NIC by its number on the node, near or not. Bind "
-          "them "
-          "(mpirun --bind-to core, srun --cpu-bind=cores), and each uses a NIC of its own NUMA node.";
+    if (locality_.distance_matters()) choice.hint = kUnboundHint;
     return choice;
   }
   if (!locality_.even())
@@ -112,9 +112,8 @@ NicAffinity::Turn NicAffinity::turn_near(const ProcessPlace& place, hwloc_const_
     return turn_among(
         place, [&](hwloc_const_cpuset_t other) { return bound(other) && locality_.nearest(other) == near; });
 
-  // Otherwise a process knows only itself. Assume that all have bindings as large as its own, laid side by
-  // side: then its place is the number of such bindings that fit before it on the cores with the same nearest
-  // NICs.
+  // Otherwise a process knows only itself. Assume that all have bindings as large as its own, side by side:
+  // then its place is how many such bindings fit before it on the cores that have the same nearest NICs.
   std::vector<bool> shares_nics(static_cast<size_t>(locality_.core_count()));
   for (int core = 0; core < locality_.core_count(); ++core)
     shares_nics[static_cast<size_t>(core)] =
@@ -142,8 +141,7 @@ NicAffinity::Turn NicAffinity::turn_near(const ProcessPlace& place, hwloc_const_
   if (processes * width == whole && part % width == 0)
     return {before / width, part / width};  // the node is full
   if (processes * width <= whole) return {before / width, 0};
-  // Several processes per binding. They are usually dealt out in turn over the bindings (--map-by numa or
-  // socket).
+  // Several processes share a binding. mpirun --map-by numa or socket deals them out over these in turn.
   const int bindings = std::max(1, whole / width), bindings_here = std::max(1, part / width);
   return {place.local_rank / bindings * bindings_here + before / width, 0};
 }
@@ -181,12 +179,13 @@ NicAffinity::Turn NicAffinity::turn_on_node(const ProcessPlace& place, hwloc_con
   return {place.local_rank % processes, processes};
 }
 
-std::vector<Rail> NicAffinity::rails(const Indices& ring, size_t start, hwloc_const_cpuset_t binding,
-                                     int local_size) const {
+std::vector<NicRail> NicAffinity::rails(const Indices& ring, size_t start, hwloc_const_cpuset_t binding,
+                                        int local_size) const {
   const int share = std::max(1, static_cast<int>(locality_.shared().size()) / std::max(1, local_size));
   const size_t wanted = static_cast<size_t>(parameters_.rails > 0 ? parameters_.rails : share);
 
-  // Rail 0, then the rest of its PCI switch, then on around the ring, then NICs outside the ring by distance.
+  // NicRail 0, then the rest of its PCI switch, then on around the ring, then NICs outside the ring by
+  // distance.
   Indices order;
   const int group = locality_.pci_group(ring[start]);
   for (bool same_group : {true, false})
@@ -203,27 +202,27 @@ std::vector<Rail> NicAffinity::rails(const Indices& ring, size_t start, hwloc_co
   std::ranges::stable_sort(others, {}, nearness);
   order.insert(order.end(), others.begin(), others.end());
 
-  std::vector<Rail> chosen;
+  std::vector<NicRail> chosen;
   for (size_t i = 0; i < std::min(wanted, order.size()); ++i)
     chosen.push_back({locality_.nic(order[i]), nearness(order[i])});
   return chosen;
 }
 
 NicChoice NicAffinity::choose_explicit(const ProcessPlace& place) const {
-  const auto lists = split_list(parameters_.nics, ';');
+  const auto lists = split_patterns(parameters_.nics, ';');
   if (lists.empty())
     return {{}, "", "", "The explicit list of NICs, '" + parameters_.nics + "', names none."};
   const auto& list = lists[static_cast<size_t>(place.local_rank) % lists.size()];
 
   NicChoice choice;
   const auto binding = bound(place.binding) ? place.binding : locality_.everywhere();
-  for (const auto& pattern : split_list(list, ',')) {
+  for (const auto& pattern : split_patterns(list, ',')) {
     bool found = false;
     for (int index = 0; index < locality_.nic_count(); ++index) {
       const size_t nic = locality_.nic(index);
       if (!matches(nics_[nic], pattern)) continue;
       found = true;
-      if (std::ranges::find(choice.rails, nic, &Rail::nic) == choice.rails.end())
+      if (std::ranges::find(choice.rails, nic, &NicRail::nic) == choice.rails.end())
         choice.rails.push_back({nic, locality_.nearness(index, binding)});
     }
     if (!found) return {{}, "", "", unusable_name_error(pattern)};

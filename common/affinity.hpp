@@ -48,16 +48,16 @@ struct ProcessPlace {
   std::span<const hwloc_const_cpuset_t> all_bindings{};
 };
 
-struct Rail {
+struct NicRail {
   size_t nic;  ///< index in the list that NicAffinity was made from
   Nearness nearness;
 };
 
 struct NicChoice {
-  std::vector<Rail> rails;  ///< rail 0 first; empty if and only if `error` is set
-  std::string reason;       ///< one line: why rail 0
-  std::string hint;         ///< "" or what the user could do better; for verbosity 1, once per job
-  std::string error;        ///< no NIC can be chosen: what is wrong and what to do
+  std::vector<NicRail> rails;  ///< rail 0 first; empty if and only if `error` is set
+  std::string reason;          ///< one line: why rail 0
+  std::string hint;            ///< "" or what the user could do better; for verbosity 1, once per job
+  std::string error;           ///< no NIC can be chosen: what is wrong and what to do
 };
 
 class NicAffinity {
@@ -88,8 +88,8 @@ class NicAffinity {
   Turn turn_among(const ProcessPlace& place, Shares shares) const;
   static bool knows_all(const ProcessPlace& place);
   bool bound(hwloc_const_cpuset_t binding) const;
-  std::vector<Rail> rails(const Indices& ring, size_t start, hwloc_const_cpuset_t binding,
-                          int local_size) const;
+  std::vector<NicRail> rails(const Indices& ring, size_t start, hwloc_const_cpuset_t binding,
+                             int local_size) const;
   std::string names(const Indices& indices) const;
   std::string unusable_name_error(const std::string& pattern) const;
   std::string no_nic_error() const;

@@ -38,7 +38,7 @@ bool matches(const Nic& nic, const std::string& pattern) {
   return is(pci) || (nic.pci->domain == 0 && is(pci.substr(5)));
 }
 
-std::vector<std::string> split_list(std::string_view list, char separator) {
+std::vector<std::string> split_patterns(std::string_view list, char separator) {
   constexpr std::string_view kBlanks = " \t";
   std::vector<std::string> parts;
   while (!list.empty()) {
@@ -54,7 +54,7 @@ std::vector<std::string> split_list(std::string_view list, char separator) {
 
 UsableNics usable_nics(std::span<const Nic> nics, const NicFilter& filter) {
   const std::string provider = chosen_provider(nics, filter.provider);
-  const auto include = split_list(filter.include, ','), exclude = split_list(filter.exclude, ',');
+  const auto include = split_patterns(filter.include, ','), exclude = split_patterns(filter.exclude, ',');
 
   UsableNics result;
   for (size_t i = 0; i < nics.size(); ++i) {

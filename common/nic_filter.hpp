@@ -49,6 +49,6 @@ UsableNics usable_nics(std::span<const Nic> nics, const NicFilter& filter);
 bool matches(const Nic& nic, const std::string& pattern);
 
 /// The non-empty parts of `list` between separators, without surrounding blanks.
-std::vector<std::string> split_list(std::string_view list, char separator);
+std::vector<std::string> split_patterns(std::string_view list, char separator);
 
 }  // namespace efa
