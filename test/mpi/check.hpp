@@ -20,6 +20,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -163,6 +164,8 @@ inline void expect_pattern(const void* where, std::size_t bytes, Key key,
 // As a receive buffer it is poisoned first, so that every byte that a receive wrote but should not shows.
 class Buffer {
  public:
+  static constexpr std::uint8_t kPoison = 0xe5;
+
   explicit Buffer(std::size_t size, std::size_t shift = 0)
       : size_(size), shift_(shift), memory_(kGuard + shift + size + kGuard) {
     poison();
@@ -202,7 +205,6 @@ class Buffer {
   }
 
   static constexpr std::size_t kGuard = 64;
-  static constexpr std::uint8_t kPoison = 0xe5;
   std::size_t size_;
   std::size_t shift_;
   std::vector<std::uint8_t> memory_;

@@ -92,7 +92,7 @@ void noncontiguous(int rank) {
         expect_status(status, 0, tag, 1, vector);
         for (std::size_t i = 0; i < static_cast<std::size_t>(blocks); ++i) {
           std::copy_n(spread.bytes() + 5 * i, 3, packed.bytes() + 3 * i);
-          std::fill_n(spread.bytes() + 5 * i, 3, 0xe5);  // what is left must be untouched
+          std::fill_n(spread.bytes() + 5 * i, 3, Buffer::kPoison);  // what is left must be untouched
         }
         packed.expect_message({0, tag});
         spread.expect_untouched_from(0);

@@ -38,4 +38,9 @@ TESTS = [
     Test("zero_length", "zero_length", 2, "empty messages from null pointers, MPI_BOTTOM and empty types"),
     Test("truncation", "truncation", 2, "MPI_ERR_TRUNCATE; the sender is released; nothing is overwritten", quick=True),
     Test("status_errors", "status_errors", 2, "errors in the statuses of Waitall, Testsome and their like"),
+    Test("datatypes", "datatypes", 2, "every layout to every layout, MPI_BOTTOM, partial elements, MPI_PACKED", quick=True),
+    Test("self", "self", 2, "messages to oneself"),
+    Test("self_alone", "self", 1, "messages to oneself as the only process"),
+    Test("completion", "completion", 2, "wait and test for one, any, some and all; freed requests; Sendrecv"),
+    Test("buffered", "buffered", 2, "buffered sends complete at once; detach waits; MPI_ERR_BUFFER"),
 ]

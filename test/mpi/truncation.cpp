@@ -63,7 +63,7 @@ void receive_truncated(Receive how, const Case& c, int source, int tag) {
   into.expect_untouched_from(static_cast<std::size_t>(spread ? 2 * c.room : c.room));
   if (spread) {
     for (std::size_t i = 1; i < into.size(); i += 2)
-      expect_equal(0xe5, into.bytes()[i], "a byte in a gap of the receive's type");
+      expect_equal(Buffer::kPoison, into.bytes()[i], "a byte in a gap of the receive's type");
     MPI_Type_free(&type);
   }
 }

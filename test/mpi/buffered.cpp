@@ -1,0 +1,120 @@
+// Buffered sends: they complete at once, whatever the receiver does, and leave the caller's memory free for
+// other use; MPI_Buffer_detach waits for them; too little space is an error, not a crash.
+#include "check.hpp"
+#include "modes.hpp"
+
+using namespace efa::mpitest;
+
+namespace {
+
+constexpr int kTokenTag = 1;
+constexpr int kTag = 40;
+
+// The receiver receives only after all sends returned and their memory was overwritten.
+void completes_locally(int rank) {
+  constexpr int kRounds = 3;
+  BufferedSpace space(32 << 20);
+  for (int round = 0; round < kRounds; ++round) {
+    if (rank == 0) {
+      Buffer message(3000017);
+      for (const int bytes : kSizes) {
+        Step step("MPI_Bsend of %d bytes", bytes);
+        fill_pattern(message.data(), static_cast<std::size_t>(bytes), {0, kTag, bytes});
+        MPI_Bsend(message.data(), bytes, MPI_BYTE, 1, kTag, MPI_COMM_WORLD);
+        message.poison();
+        fill_pattern(message.data(), static_cast<std::size_t>(bytes), {0, kTag + 1, bytes});
+        MPI_Request request =
+            isend(Mode::kBuffered, message.data(), bytes, MPI_BYTE, 1, kTag + 1, MPI_COMM_WORLD);
+        MPI_Wait(&request, MPI_STATUS_IGNORE);
+        message.poison();
+      }
+      give_token(1, kTokenTag, MPI_COMM_WORLD);
+      take_token(1, kTokenTag, MPI_COMM_WORLD);
+      continue;
+    }
+    take_token(0, kTokenTag, MPI_COMM_WORLD);
+    for (const int tag : {kTag + 1, kTag})
+      for (const int bytes : kSizes) {
+        Step step("%d bytes with tag %d", bytes, tag);
+        Buffer message(static_cast<std::size_t>(bytes));
+        MPI_Status status;
+        MPI_Recv(message.data(), bytes, MPI_BYTE, 0, tag, MPI_COMM_WORLD, &status);
+        expect_status(status, 0, tag, bytes);
+        message.expect_message({0, tag, bytes});
+      }
+    give_token(0, kTokenTag, MPI_COMM_WORLD);
+  }
+}
+
+// The buffer is gone after the detach: messages must have left it, and its bytes must not matter any more.
+void detach_waits(int rank) {
+  for (const int bytes : {10, 5000, 70000, 2000000}) {
+    Step step("detach after MPI_Bsend of %d bytes", bytes);
+    Buffer message(static_cast<std::size_t>(bytes));
+    if (rank == 0) {
+      std::vector<char> space(static_cast<std::size_t>(4 * (bytes + MPI_BSEND_OVERHEAD)));
+      MPI_Buffer_attach(space.data(), static_cast<int>(space.size()));
+      for (int i = 0; i < 4; ++i) {
+        message.fill({0, kTag, i});
+        MPI_Bsend(message.data(), bytes, MPI_BYTE, 1, kTag, MPI_COMM_WORLD);
+      }
+      void* detached = nullptr;
+      int size = 0;
+      MPI_Buffer_detach(&detached, &size);
+      expect(detached == space.data() && size == static_cast<int>(space.size()),
+             "the attached buffer comes back");
+      std::fill(space.begin(), space.end(), 'x');
+    } else {
+      make_progress(std::chrono::milliseconds(1));
+      for (int i = 0; i < 4; ++i) {
+        MPI_Recv(message.data(), bytes, MPI_BYTE, 0, kTag, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+        message.expect_message({0, kTag, i});
+        message.poison();
+      }
+    }
+  }
+}
+
+// Space for one message of exactly MPI_Pack_size plus overhead suffices; without space there is
+// MPI_ERR_BUFFER.
+void exact_space(int rank) {
+  Step step("exact space");
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  constexpr int kBytes = 10000;
+  Buffer message(kBytes);
+  if (rank == 0) {
+    message.fill({0, kTag});
+    int packed = 0;
+    MPI_Pack_size(kBytes, MPI_BYTE, MPI_COMM_WORLD, &packed);
+    for (int round = 0; round < 50; ++round) {
+      BufferedSpace space(static_cast<std::size_t>(packed + MPI_BSEND_OVERHEAD));
+      expect_error(MPI_SUCCESS, MPI_Bsend(message.data(), kBytes, MPI_BYTE, 1, kTag, MPI_COMM_WORLD),
+                   "MPI_Bsend");
+    }
+    BufferedSpace space(1000);
+    const int code = MPI_Bsend(message.data(), kBytes, MPI_BYTE, 1, kTag, MPI_COMM_WORLD);
+    expect_error(MPI_ERR_BUFFER, code, "MPI_Bsend of more than the space");
+    give_token(1, kTokenTag, MPI_COMM_WORLD);
+  } else {
+    for (int round = 0; round < 50; ++round) {
+      message.poison();
+      MPI_Recv(message.data(), kBytes, MPI_BYTE, 0, kTag, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+      message.expect_message({0, kTag});
+    }
+    take_token(0, kTokenTag, MPI_COMM_WORLD);
+    int found = 0;
+    MPI_Iprobe(0, kTag, MPI_COMM_WORLD, &found, MPI_STATUS_IGNORE);
+    expect(!found, "a send that failed sent nothing");
+  }
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_ARE_FATAL);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Program program(argc, argv, 2);
+  if (program.rank > 1) return 0;
+  completes_locally(program.rank);
+  detach_waits(program.rank);
+  exact_space(program.rank);
+}
