@@ -210,8 +210,7 @@ std::vector<NicRail> NicAffinity::rails(const Indices& ring, size_t start, hwloc
 
 NicChoice NicAffinity::choose_explicit(const ProcessPlace& place) const {
   const auto lists = split_patterns(parameters_.nics, ';');
-  if (lists.empty())
-    return {{}, "", "", "The explicit list of NICs, '" + parameters_.nics + "', names none."};
+  if (lists.empty()) return {{}, "", "", no_name_error()};
   const auto& list = lists[static_cast<size_t>(place.local_rank) % lists.size()];
 
   NicChoice choice;
@@ -227,6 +226,7 @@ NicChoice NicAffinity::choose_explicit(const ProcessPlace& place) const {
     }
     if (!found) return {{}, "", "", unusable_name_error(pattern)};
   }
+  if (choice.rails.empty()) return {{}, "", "", no_name_error()};
   choice.reason = "named explicitly ('" + list + "')";
   return choice;
 }
@@ -238,6 +238,10 @@ std::string NicAffinity::names(const Indices& indices) const {
     text += (i ? ", " : "") + nics_[locality_.nic(indices[i])].name;
   if (indices.size() > kShown) text += " and " + std::to_string(indices.size() - kShown) + " more";
   return text;
+}
+
+std::string NicAffinity::no_name_error() const {
+  return "The explicit list of NICs, '" + parameters_.nics + "', names none.";
 }
 
 std::string NicAffinity::unusable_name_error(const std::string& pattern) const {

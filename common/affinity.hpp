@@ -91,6 +91,7 @@ class NicAffinity {
   std::vector<NicRail> rails(const Indices& ring, size_t start, hwloc_const_cpuset_t binding,
                              int local_size) const;
   std::string names(const Indices& indices) const;
+  std::string no_name_error() const;
   std::string unusable_name_error(const std::string& pattern) const;
   std::string no_nic_error() const;
 

@@ -1,0 +1,257 @@
+// NIC affinity: parameters, and machines that are not as they should be.
+#include <string>
+
+#include "affinity_node.hpp"
+
+using namespace efa;
+using namespace efa::test;
+
+TEST_CASE("A binding to all cores is none, and one to cores that do not exist is ignored", "[affinity]") {
+  Node node("p4d.24xlarge");
+  for (int rank = 0; rank < 4; ++rank) node.bind(0, 48);
+  CHECK(node.map() == "0-3");
+  BitmapPtr elsewhere(hwloc_bitmap_alloc());
+  hwloc_bitmap_set(elsewhere.get(), 4000);
+  const NicAffinity affinity(node.topology.get(), node.nics, {});
+  CHECK(affinity.choose({elsewhere.get(), 3, 4}).rails[0].nic == 3);
+}
+
+TEST_CASE("Policies", "[affinity]") {
+  Node node("p4d.24xlarge");
+  SECTION("spread: an equal number everywhere, near or not") {
+    node.parameters.policy = NicPolicy::kSpread;
+    for (int rank = 0; rank < 8; ++rank) node.bind(rank, rank + 1);  // all on the first socket
+    CHECK(node.map() == "2x0-3");
+    CHECK(node.map_knowing_all() == "2x0-3");
+    CHECK(node.clear().fill(48).map() == "12x0-3");
+  }
+  SECTION("one: everybody on the first NIC") {
+    node.parameters.policy = NicPolicy::kOne;
+    CHECK(node.fill(48).map() == "48x0");
+    CHECK(node.clear().unbound(3).map() == "3x0");
+  }
+  SECTION("their names") {
+    CHECK(parse_nic_policy("near") == NicPolicy::kNear);
+    CHECK(parse_nic_policy("spread") == NicPolicy::kSpread);
+    CHECK(parse_nic_policy("one") == NicPolicy::kOne);
+    CHECK(!parse_nic_policy("Near"));
+    CHECK(!parse_nic_policy(""));
+  }
+}
+
+TEST_CASE("Explicit NICs", "[affinity]") {
+  Node node("p4d.24xlarge");
+  node.fill(4);
+  SECTION("one for all") {
+    node.parameters.nics = "rdmap144s27";
+    CHECK(node.map() == "4x2");
+  }
+  SECTION("a list of rails, by domain, PCI address and pattern; none twice") {
+    node.parameters.nics = "rdmap160s27-rdm, 0000:20:1b.0, 10:1b.*, rdmap*";
+    CHECK(node.rails() == "3,1,0,2 3,1,0,2 3,1,0,2 3,1,0,2");
+    CHECK(node.choices(false)[3].rails[0].nearness == Nearness::kNumaNode);
+    CHECK(node.choices(false)[3].rails[1].nearness == Nearness::kOtherPackage);
+  }
+  SECTION("a list per process, dealt out by local rank") {
+    node.parameters.nics = "rdmap160s27;rdmap16s27,rdmap32s27";
+    CHECK(node.rails() == "3 0,1 3 0,1");
+  }
+  SECTION("they override policy, rails, include and exclude") {
+    node.parameters = {NicPolicy::kOne, {"", "rdmap16s27", "rdmap32s27"}, "rdmap32s27", 3};
+    CHECK(node.rails() == "1 1 1 1");
+  }
+  SECTION("an unknown name is an error that says what there is") {
+    node.parameters.nics = "rdmap16s27,rdmap17s27";
+    const auto choice = node.choices(false)[0];
+    CHECK(choice.rails.empty());
+    CHECK_THAT(choice.error, Contains("'rdmap17s27', which cannot be used: there is no such NIC"));
+    CHECK_THAT(choice.error, Contains("rdmap16s27-rdm, rdmap32s27-rdm, rdmap144s27-rdm, rdmap160s27-rdm"));
+  }
+  SECTION("so is a NIC whose link is down") {
+    node.nics[1].link_up = false;
+    node.parameters.nics = "rdmap32s27";
+    CHECK_THAT(node.choices(false)[0].error, Contains("its link is down"));
+  }
+  SECTION("so is a list without names") {
+    node.parameters.nics = " ; ,";
+    const auto choices = node.choices(false);
+    CHECK_THAT(choices[0].error, Contains("names none"));
+    CHECK(choices[0].rails.empty());
+  }
+}
+
+TEST_CASE("Include and exclude lists", "[affinity]") {
+  Node node("p4d.24xlarge");
+  node.fill(48);
+  SECTION("include: the others are not used, and the map is balanced over the rest") {
+    node.parameters.filter.include = "rdmap16s27,rdmap160*";
+    CHECK(node.map() == "24x0 24x3");
+  }
+  SECTION("exclude wins") {
+    node.parameters.filter = {"", "rdmap1*", "*:90:1b.0,rdmap160s27"};
+    CHECK(node.map() == "48x0");
+  }
+  SECTION("nothing left: the error names every NIC and its reason") {
+    node.parameters.filter = {"", "mlx5_*", ""};
+    const auto choice = node.choices(false)[7];
+    CHECK(choice.rails.empty());
+    CHECK_THAT(choice.error, Contains("rdmap144s27-rdm: the include list does not name it"));
+  }
+}
+
+TEST_CASE("No NIC at all is an error", "[affinity]") {
+  Node node("p4d.24xlarge");
+  node.nics.clear();
+  CHECK_THAT(node.fill(1).choices(false)[0].error, Contains("libfabric offers no NIC"));
+}
+
+TEST_CASE("Dead ports, duplicates and other providers are skipped", "[affinity]") {
+  // What libfabric shows on a p6-b200: two ConnectX-7 bridges of the NVLink switches before the EFA NICs,
+  // every EFA NIC once per fabric (efa-direct and efa), and software providers.
+  Node node("p6-b200.48xlarge");
+  const auto efa_nics = node.nics;
+  std::vector<Nic> offered{{"mlx5_0", PciAddress{0, 0x73, 0, 0}, 0, true, "verbs;ofi_rxm"},
+                           {"mlx5_1", PciAddress{0, 0x74, 0, 0}, 0, true, "verbs;ofi_rxm"}};
+  offered.insert(offered.end(), efa_nics.begin(), efa_nics.end());
+  offered.insert(offered.end(), efa_nics.begin(), efa_nics.end());
+  offered.push_back({"eth0", std::nullopt, 0, true, "tcp;ofi_rxm"});
+  node.nics = offered;
+
+  CHECK(node.fill(96).map() == "12x2-9");
+  CHECK(node.map_knowing_all() == "12x2-9");
+  const NicAffinity affinity(node.topology.get(), node.nics, {});
+  REQUIRE(affinity.skipped().size() == 11);
+  CHECK(affinity.skipped()[0].why == "it belongs to provider verbs;ofi_rxm, not efa");
+  CHECK(affinity.skipped()[2].why == "it is listed twice");
+
+  SECTION("a dead port in each half of the machine: the others share its processes") {
+    node.nics[2].link_up = node.nics[10].link_up = false;  // rdmap79s0, in both lists
+    node.nics[9].link_up = node.nics[17].link_up = false;  // rdmap133s0
+    CHECK(node.map() == "16x3-8");
+  }
+  SECTION("a dead port in one half only: balance comes before distance") {
+    node.nics[2].link_up = node.nics[10].link_up = false;
+    const auto map = node.first_rails(false);
+    const auto served = load(map, node.nics.size());
+    CHECK(std::vector<int>(served.begin() + 2, served.begin() + 10) ==
+          std::vector<int>{0, 14, 14, 14, 13, 14, 14, 13});
+    CHECK(node.first_rails(true) == map);
+  }
+  SECTION("another provider on request") {
+    node.parameters.filter.provider = "tcp;ofi_rxm";
+    CHECK(node.map() == "96x18");
+  }
+  SECTION("without EFA NICs the first NIC's provider is used") {
+    node.nics = {{"eth0", std::nullopt, 0, true, "tcp;ofi_rxm"}, {"shm", std::nullopt, 0, true, "shm"}};
+    CHECK(node.map() == "96x0");
+  }
+}
+
+TEST_CASE("A machine launched with only some of its NICs is balanced", "[affinity]") {
+  Node node("p4d.24xlarge");
+  node.nics.pop_back();  // three of four
+  const auto map = node.fill(48).first_rails(false);
+  CHECK(encode(map) == "16x0-2");
+  CHECK(node.map_knowing_all() == "16x0-2");
+  node.nics.resize(2);  // both on the first socket
+  CHECK(node.map() == "24x0-1");
+}
+
+TEST_CASE("NICs that hwloc does not know", "[affinity]") {
+  SECTION("one of four: used as much as the others") {
+    Node node("p4d.24xlarge");
+    node.nics[1].pci.reset();
+    CHECK(load(node.fill(48).first_rails(false), 4) == std::vector<int>{12, 12, 12, 12});
+    CHECK(load(node.first_rails(true), 4) == std::vector<int>{12, 12, 12, 12});
+  }
+  SECTION("an address that is not in the topology") {
+    Node node("p4d.24xlarge");
+    node.nics[2].pci = PciAddress{7, 1, 2, 3};
+    CHECK(load(node.fill(48).first_rails(false), 4) == std::vector<int>{12, 12, 12, 12});
+  }
+  SECTION("all of them, as in a container without PCI in sysfs: taken in turn") {
+    Node node("p4d.24xlarge");
+    for (auto& nic : node.nics) nic.pci.reset();
+    CHECK(load(node.fill(48).first_rails(false), 4) == std::vector<int>{12, 12, 12, 12});
+    CHECK(node.choices(false)[0].rails[0].nearness == Nearness::kUnknown);
+    CHECK(node.clear().unbound(4).choices(false)[0].hint == "");  // binding would not help
+  }
+}
+
+TEST_CASE("A cgroup or container that hides cores", "[affinity]") {
+  const auto confine = [](Node& node, const char* cpus) {
+    std::string xml = to_hwloc_xml(node.instance);
+    const std::string key = "allowed_cpuset=\"";
+    const size_t begin = xml.find(key) + key.size();
+    xml.replace(begin, xml.find('"', begin) - begin, cpus);
+    node.topology = load_topology(xml);
+    REQUIRE(node.topology);
+  };
+  SECTION("only cores of the second socket: its NICs serve them, bound or not") {
+    Node node("p4d.24xlarge");
+    confine(node, "0xffffff00,0x0000ffff,0xff000000");
+    REQUIRE(node.cores() == 24);
+    CHECK(node.fill(24).map() == "12x2-3");
+    CHECK(node.map_knowing_all() == "12x2-3");
+    CHECK(node.clear().unbound(24).map() == "12x2-3");
+  }
+  SECTION("half of each socket: as on the whole machine") {
+    Node node("p4d.24xlarge");
+    confine(node, "0x000fff00,0x0fff000f,0xff000fff");  // cores 0-11 and 24-35, both threads
+    REQUIRE(node.cores() == 24);
+    CHECK(node.fill(24).map() == "6x0-3");
+  }
+  SECTION("twelve cores of one socket and four of the other: balanced, near where that allows") {
+    Node node("p4d.24xlarge");
+    confine(node, "0x00000000,0x00000000,0x0f000fff");  // one thread of each
+    REQUIRE(node.cores() == 16);
+    CHECK(node.fill(16).map() == "4x0-3");
+    CHECK(node.map_knowing_all() == "4x0-3");
+  }
+}
+
+TEST_CASE("A topology without I/O devices", "[affinity]") {
+  hwloc_topology_t raw = nullptr;
+  REQUIRE(hwloc_topology_init(&raw) == 0);
+  const TopologyPtr topology(raw);
+  REQUIRE(hwloc_topology_set_synthetic(raw, "pack:2 numa:1 core:4 pu:2") == 0);
+  REQUIRE(hwloc_topology_load(raw) == 0);
+  const NicAffinity affinity(raw, nics_of(*find_instance("p4d.24xlarge")), {});
+  std::vector<size_t> map;
+  for (int rank = 0; rank < 8; ++rank) {
+    const auto core = hwloc_get_obj_by_type(raw, HWLOC_OBJ_CORE, static_cast<unsigned>(rank));
+    map.push_back(affinity.choose({core->cpuset, rank, 8}).rails[0].nic);
+  }
+  CHECK(encode(map) == "2x0-3");
+}
+
+TEST_CASE("The order in which libfabric lists the NICs does not matter", "[affinity]") {
+  Node node("p5.48xlarge");
+  std::ranges::reverse(node.nics);
+  node.fill(8);
+  std::string names;
+  for (size_t nic : node.first_rails(false)) names += node.nics[nic].name + " ";
+  CHECK(names ==
+        "rdmap79s0-rdm rdmap96s0-rdm rdmap113s0-rdm rdmap130s0-rdm rdmap147s0-rdm rdmap164s0-rdm "
+        "rdmap181s0-rdm rdmap198s0-rdm ");
+}
+
+TEST_CASE("One hint for processes that are not bound, where binding would help", "[affinity]") {
+  Node node("p4d.24xlarge");
+  CHECK_THAT(node.unbound(4).choices(false)[1].hint, Contains("--bind-to core"));
+  CHECK(node.clear().fill(4).choices(false)[1].hint == "");
+  Node single("c6i.32xlarge");
+  CHECK(single.unbound(2).choices(false)[1].hint == "");
+}
+
+TEST_CASE("The reason says how rail 0 was chosen", "[affinity]") {
+  Node node("p4d.24xlarge");
+  CHECK(node.fill(48).choices(false)[13].reason ==
+        "process 14 of 24 nearest to rdmap16s27-rdm, rdmap32s27-rdm");
+  node.clear().bind(25, 26);
+  CHECK(node.choices(false)[0].reason == "place 2 nearest to rdmap144s27-rdm, rdmap160s27-rdm");
+  node.clear().unbound(3);
+  CHECK(node.choices(false)[2].reason ==
+        "process 3 of 3 on the node, over rdmap16s27-rdm, rdmap32s27-rdm, rdmap144s27-rdm, rdmap160s27-rdm "
+        "(not bound to cores)");
+}
