@@ -36,6 +36,12 @@ std::vector<size_t> dealt_over_switches(const Indices& ring, const NicLocality& 
   return dealt;
 }
 
+/// Names override include, exclude and rate, but a dead or foreign NIC stays unusable.
+NicFilter filter_of(const NicParameters& parameters) {
+  if (parameters.nics.empty()) return parameters.filter;
+  return {parameters.filter.provider, "", "", false};
+}
+
 }  // namespace
 
 std::optional<NicPolicy> parse_nic_policy(std::string_view text) {
@@ -48,8 +54,7 @@ std::optional<NicPolicy> parse_nic_policy(std::string_view text) {
 NicAffinity::NicAffinity(hwloc_topology_t topology, std::vector<Nic> nics, NicParameters parameters)
     : nics_(std::move(nics)),
       parameters_(std::move(parameters)),
-      usable_(usable_nics(nics_, parameters_.nics.empty() ? parameters_.filter
-                                                          : NicFilter{parameters_.filter.provider, "", ""})),
+      usable_(usable_nics(nics_, filter_of(parameters_))),
       locality_(topology, nics_, usable_.nics) {}
 
 bool NicAffinity::bound(hwloc_const_cpuset_t binding) const {

@@ -28,6 +28,17 @@ std::string chosen_provider(std::span<const Nic> nics, const std::string& wanted
   return efa ? "efa" : nics.front().provider;
 }
 
+void drop_slow(std::span<const Nic> nics, UsableNics& usable) {
+  uint64_t fastest = 0;
+  for (size_t nic : usable.nics) fastest = std::max(fastest, nics[nic].bits_per_second);
+  std::erase_if(usable.nics, [&](size_t nic) {
+    const uint64_t rate = nics[nic].bits_per_second;
+    if (rate == 0 || rate >= fastest / 2) return false;
+    usable.skipped.push_back({nic, "its rate is less than half of the fastest NIC's"});
+    return true;
+  });
+}
+
 }  // namespace
 
 bool matches(const Nic& nic, const std::string& pattern) {
@@ -73,6 +84,7 @@ UsableNics usable_nics(std::span<const Nic> nics, const NicFilter& filter) {
     else
       result.nics.push_back(i);
   }
+  if (filter.similar_rates) drop_slow(nics, result);
   return result;
 }
 

@@ -24,10 +24,11 @@ struct Nic {
 };
 
 struct NicFilter {
-  std::string
-      provider;  ///< use only its NICs; "": "efa" if there is such a NIC, else the first NIC's provider
-  std::string include;  ///< comma-separated patterns; "": all
-  std::string exclude;  ///< comma-separated patterns; wins over include
+  /// Use only its NICs. "": "efa" if there is such a NIC, else the first NIC's provider.
+  std::string provider;
+  std::string include;        ///< comma-separated patterns; "": all
+  std::string exclude;        ///< comma-separated patterns; wins over include
+  bool similar_rates = true;  ///< drop NICs with less than half the rate of the fastest that is left
 };
 
 struct SkippedNic {
@@ -41,7 +42,8 @@ struct UsableNics {
 };
 
 /// Drops NICs of other providers, with the link down, listed twice (libfabric lists a NIC once per fabric and
-/// endpoint type; the first stays), not included, or excluded.
+/// endpoint type; the first stays), not included, excluded, or much slower than the others: processes are
+/// dealt out by number, so a slow NIC would hold up those that it serves.
 UsableNics usable_nics(std::span<const Nic> nics, const NicFilter& filter);
 
 /// Whether a pattern names this NIC: a shell pattern (fnmatch(3)) for its domain, its device or its PCI

@@ -57,7 +57,7 @@ TEST_CASE("Explicit NICs", "[affinity]") {
     CHECK(node.rails() == "3 0,1 3 0,1");
   }
   SECTION("they override policy, rails, include and exclude") {
-    node.parameters = {NicPolicy::kOne, {"", "rdmap16s27", "rdmap32s27"}, "rdmap32s27", 3};
+    node.parameters = {NicPolicy::kOne, {"", "rdmap16s27", "rdmap32s27", true}, "rdmap32s27", 3};
     CHECK(node.rails() == "1 1 1 1");
   }
   SECTION("an unknown name is an error that says what there is") {
@@ -92,11 +92,11 @@ TEST_CASE("Include and exclude lists", "[affinity]") {
     CHECK(node.map() == "24x0 24x3");
   }
   SECTION("exclude wins") {
-    node.parameters.filter = {"", "rdmap1*", "*:90:1b.0,rdmap160s27"};
+    node.parameters.filter = {"", "rdmap1*", "*:90:1b.0,rdmap160s27", true};
     CHECK(node.map() == "48x0");
   }
   SECTION("nothing left: the error names every NIC and its reason") {
-    node.parameters.filter = {"", "mlx5_*", ""};
+    node.parameters.filter = {"", "mlx5_*", "", true};
     const auto choice = node.choices(false)[7];
     CHECK(choice.rails.empty());
     CHECK(choice.error ==
@@ -154,6 +154,20 @@ TEST_CASE("Dead ports, duplicates and other providers are skipped", "[affinity]"
     node.nics = {{"eth0", std::nullopt, 0, true, "tcp;ofi_rxm"}, {"shm", std::nullopt, 0, true, "shm"}};
     CHECK(node.map() == "96x0");
   }
+}
+
+TEST_CASE("A much slower NIC is skipped unless it is named", "[affinity]") {
+  Node node("p4d.24xlarge");
+  node.fill(4);
+  node.nics[1].bits_per_second = 25'000'000'000;
+  CHECK(node.map() == "2x0 2-3");
+  node.nics[1].bits_per_second = 50'000'000'000;
+  CHECK(node.map() == "0-3");
+  node.nics[1].bits_per_second = 0;  // unknown
+  CHECK(node.map() == "0-3");
+  node.nics[1].bits_per_second = 1;
+  node.parameters.nics = "rdmap32s27";
+  CHECK(node.map() == "4x1");
 }
 
 TEST_CASE("A machine launched with only some of its NICs is balanced", "[affinity]") {
