@@ -237,4 +237,15 @@ TEST_CASE("Rails: NICs of one switch first, and no NIC carries more than its sha
     CHECK(rails[1].nearness == Nearness::kNumaNode);
     CHECK(rails[3].nearness == Nearness::kOtherPackage);
   }
+  SECTION("farther rails in the order of their distance") {
+    // A NIC on each of four NUMA nodes in two packages.
+    const InstanceDevice nics[] = {
+        {{0, 0x00, 6, 0}, 0, 0}, {{0, 0x40, 6, 0}, 1, 1}, {{0, 0x80, 6, 0}, 2, 2}, {{0, 0xc0, 6, 0}, 3, 3}};
+    InstanceType machine = *find_instance("hpc7a.96xlarge");
+    machine.nics = nics;
+    Node node(machine);
+    node.parameters.rails = 4;
+    node.bind(150, 151);
+    CHECK(node.rails() == "3,2,0,1");
+  }
 }

@@ -51,10 +51,9 @@ inline std::string encode(const std::vector<size_t>& nics) {
 /// The processes of a job on one node of a given machine.
 class Node {
  public:
-  explicit Node(const char* type)
-      : instance(*find_instance(type)),
-        topology(load_topology(to_hwloc_xml(instance))),
-        nics(nics_of(instance)) {}
+  explicit Node(const char* type) : Node(*find_instance(type)) {}
+  explicit Node(const InstanceType& type)
+      : instance(type), topology(load_topology(to_hwloc_xml(type))), nics(nics_of(type)) {}
 
   int cores() const { return hwloc_get_nbobjs_by_type(topology.get(), HWLOC_OBJ_CORE); }
 
@@ -129,7 +128,7 @@ class Node {
 
   hwloc_const_cpuset_t binding(size_t rank) const { return bindings_[rank].get(); }
 
-  const InstanceType& instance;
+  const InstanceType instance;
   TopologyPtr topology;
   std::vector<Nic> nics;
   NicParameters parameters;

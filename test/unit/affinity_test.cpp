@@ -10,6 +10,7 @@ TEST_CASE("A binding to all cores is none, and one to cores that do not exist is
   Node node("p4d.24xlarge");
   for (int rank = 0; rank < 4; ++rank) node.bind(0, 48);
   CHECK(node.map() == "0-3");
+  CHECK(node.choices(false)[0].hint != "");
   BitmapPtr elsewhere(hwloc_bitmap_alloc());
   hwloc_bitmap_set(elsewhere.get(), 4000);
   const NicAffinity affinity(node.topology.get(), node.nics, {});
@@ -24,6 +25,13 @@ TEST_CASE("Policies", "[affinity]") {
     CHECK(node.map() == "2x0-3");
     CHECK(node.map_knowing_all() == "2x0-3");
     CHECK(node.clear().fill(48).map() == "12x0-3");
+
+    node.clear();  // the node is full, in turn on both sockets: then balance needs no far NIC
+    for (int rank = 0; rank < 8; ++rank) {
+      const int core = rank % 2 * 24 + rank / 2 * 6;
+      node.bind(core, core + 6);
+    }
+    CHECK(node.map() == "0 2 0 2 1 3 1 3");
   }
   SECTION("one: everybody on the first NIC") {
     node.parameters.policy = NicPolicy::kOne;
@@ -108,6 +116,19 @@ TEST_CASE("Include and exclude lists", "[affinity]") {
   }
 }
 
+TEST_CASE("What names a NIC", "[affinity]") {
+  const Nic nic{"rdmap16s27-rdm", PciAddress{0, 0x10, 0x1b, 0}, 0, true, "efa"};
+  for (const char* pattern : {"rdmap16s27-rdm", "rdmap16s27", "rdmap*", "0000:10:1b.0", "10:1b.0", "10:*"})
+    CHECK(matches(nic, pattern));
+  for (const char* pattern : {"rdmap16s2", "rdmap16s27-dgrm", "0001:10:1b.0", "10:1b", "", "efa"})
+    CHECK(!matches(nic, pattern));
+
+  const Nic second_segment{"rdmaP1p16s27-rdm", PciAddress{1, 0x10, 0x1b, 0}, 0, true, "efa"};
+  CHECK(matches(second_segment, "0001:10:1b.0"));
+  CHECK(!matches(second_segment, "10:1b.0"));
+  CHECK(!matches(Nic{"eth0", std::nullopt, 0, true, "tcp"}, "10:1b.0"));
+}
+
 TEST_CASE("No NIC at all is an error", "[affinity]") {
   Node node("p4d.24xlarge");
   node.nics.clear();
@@ -122,7 +143,10 @@ TEST_CASE("Dead ports, duplicates and other providers are skipped", "[affinity]"
   std::vector<Nic> offered{{"mlx5_0", PciAddress{0, 0x73, 0, 0}, 0, true, "verbs;ofi_rxm"},
                            {"mlx5_1", PciAddress{0, 0x74, 0, 0}, 0, true, "verbs;ofi_rxm"}};
   offered.insert(offered.end(), efa_nics.begin(), efa_nics.end());
-  offered.insert(offered.end(), efa_nics.begin(), efa_nics.end());
+  for (Nic nic : efa_nics) {
+    nic.name = "efa_" + std::to_string(nic.pci->bus);  // as older rdma-core names them: the address decides
+    offered.push_back(nic);
+  }
   offered.push_back({"eth0", std::nullopt, 0, true, "tcp;ofi_rxm"});
   node.nics = offered;
 
@@ -186,6 +210,17 @@ TEST_CASE("NICs that hwloc does not know", "[affinity]") {
     node.nics[1].pci.reset();
     CHECK(load(node.fill(48).first_rails(false), 4) == std::vector<int>{12, 12, 12, 12});
     CHECK(load(node.first_rails(true), 4) == std::vector<int>{12, 12, 12, 12});
+  }
+  SECTION("one of three, the others on a socket each") {
+    Node node("p4d.24xlarge");
+    node.nics.pop_back();
+    node.nics[1].pci.reset();
+    CHECK(load(node.fill(48).first_rails(false), 3) == std::vector<int>{16, 16, 16});
+  }
+  SECTION("the only one, which the machine puts below all of it") {
+    Node node("g5.48xlarge");
+    CHECK(node.fill(96).map() == "96x0");
+    CHECK(node.choices(false)[0].rails[0].nearness == Nearness::kUnknown);
   }
   SECTION("an address that is not in the topology") {
     Node node("p4d.24xlarge");
