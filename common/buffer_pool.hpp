@@ -1,0 +1,66 @@
+// Buffers for packed data, in sizes that are powers of two. Freed ones are kept up to a bound, since fresh
+// memory costs a page fault for every 4 KiB that is touched. Not thread-safe.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdlib>
+#include <vector>
+
+namespace efa {
+
+class BufferPool {
+ public:
+  // `most_kept`: bytes in unused buffers beyond which memory goes back to the system.
+  explicit BufferPool(size_t most_kept) : most_kept_(most_kept) {}
+  BufferPool(const BufferPool&) = delete;
+  BufferPool& operator=(const BufferPool&) = delete;
+  ~BufferPool() {
+    for (auto& list : kept_)
+      for (void* buffer : list) std::free(buffer);
+  }
+
+  // At least `size` bytes, aligned to a cache line; null if there is no memory.
+  void* take(size_t size) {
+    const unsigned order = order_of(size);
+    if (order >= kept_.size()) return nullptr;
+    auto& list = kept_[order];
+    void* buffer;
+    if (!list.empty()) {
+      buffer = list.back();
+      list.pop_back();
+      bytes_kept_ -= size_t{1} << order;
+    } else {
+      buffer = std::aligned_alloc(kAlignment, size_t{1} << order);
+      if (!buffer) return nullptr;
+    }
+    bytes_used_ += size_t{1} << order;
+    return buffer;
+  }
+  // `size` as it was taken.
+  void give(void* buffer, size_t size) {
+    const unsigned order = order_of(size);
+    const size_t bytes = size_t{1} << order;
+    bytes_used_ -= bytes;
+    if (bytes_kept_ + bytes > most_kept_) {
+      std::free(buffer);
+      return;
+    }
+    kept_[order].push_back(buffer);
+    bytes_kept_ += bytes;
+  }
+  size_t bytes_used() const { return bytes_used_; }
+  size_t bytes_kept() const { return bytes_kept_; }
+
+ private:
+  static constexpr size_t kAlignment = 64;
+  static unsigned order_of(size_t size) {
+    return static_cast<unsigned>(std::bit_width((size > kAlignment ? size : kAlignment) - 1));
+  }
+
+  std::array<std::vector<void*>, 48> kept_;
+  size_t bytes_kept_ = 0, bytes_used_ = 0, most_kept_;
+};
+
+}  // namespace efa

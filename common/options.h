@@ -1,0 +1,58 @@
+// Every parameter of the transport: one table, from which the MCA parameters, their checks, the tool and
+// docs/parameters.md are made.
+//
+// NUMBER(name, default, least, greatest, unit, level, text)   SWITCH(name, default, level, text)
+// TEXT(name, level, text)      level: as MPI_T's, 1-3 user, 4-6 tuner, 7-9 developer. -1 is "automatic"
+// where `least` allows it.
+#pragma once
+
+#include <stdbool.h>
+
+#define EFA_OPTION_TABLE(NUMBER, SWITCH, TEXT)                                                               \
+  TEXT(provider_include, 1,                                                                                  \
+       "Providers of libfabric that may be used, comma-separated, best first (empty: efa; and if the "       \
+       "component was asked for by name and there is no EFA NIC, shm, then tcp;ofi_rxm)")                    \
+  TEXT(provider_exclude, 1, "Providers of libfabric that must not be used, comma-separated")                 \
+  NUMBER(verbose, 0, 0, 100, "level", 1,                                                                     \
+         "What to print: 0 nothing but errors, 1 provider, NIC, NUMA node and protocols of each process, "   \
+         "20 and more for developers")                                                                       \
+  NUMBER(priority, 60, 0, 100, "", 3,                                                                        \
+         "Priority of the component, and so of pml/cm, when it is usable (pml/ob1 has 20, pml/ucx 51)")      \
+  NUMBER(inject_limit, -1, -1, 65536, "bytes", 5,                                                            \
+         "Messages up to this length are sent without a completion (-1: as the provider allows)")            \
+  NUMBER(eager_limit, -1, -1, 1073741824, "bytes", 4,                                                        \
+         "Contiguous messages up to this length are sent at once, longer ones after the receiver has "       \
+         "matched (-1: as measured for the provider)")                                                       \
+  NUMBER(eager_limit_packed, -1, -1, 1073741824, "bytes", 4,                                                 \
+         "The same for noncontiguous messages, which are packed first (-1: as measured for the provider)")   \
+  NUMBER(chunk_size, -1, -1, 1073741824, "bytes", 5,                                                         \
+         "Length of the pieces in which a contiguous rendezvous sends (-1: as measured for the provider)")   \
+  NUMBER(staging_size, 131072, 4096, 16777216, "bytes", 5,                                                   \
+         "Length of the pieces in which noncontiguous data is packed and sent")                              \
+  NUMBER(staging_window, 4, 1, 64, "pieces", 5, "Pieces that one rendezvous keeps in flight")                \
+  NUMBER(progress_batch, 32, 1, 256, "completions", 7, "Completions taken from the queue at a time")         \
+  NUMBER(send_timeout, 120, 1, 86400, "seconds", 3,                                                          \
+         "An operation that the provider refuses for this long fails with a message that names the peer")    \
+  SWITCH(resolve_eagerly, false, 5, "Resolve all peers in MPI_Init rather than when they are first used")
+
+#define EFA_NUMBER(name, ...) long name;
+#define EFA_SWITCH(name, ...) bool name;
+#define EFA_TEXT(name, ...) char *name;
+typedef struct {
+  EFA_OPTION_TABLE(EFA_NUMBER, EFA_SWITCH, EFA_TEXT)
+} efa_options;
+#undef EFA_NUMBER
+#undef EFA_SWITCH
+#undef EFA_TEXT
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+void efa_options_defaults(efa_options *options);
+// Checks every value; false leaves one paragraph in `why`, naming the parameter, its value and the range.
+bool efa_options_check(const efa_options *options, char *why, unsigned long why_size);
+
+#ifdef __cplusplus
+}
+#endif

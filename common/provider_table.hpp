@@ -1,0 +1,53 @@
+// All that is known of libfabric's providers and varies between them: one row each.
+//
+// Everything that a provider can tell itself (tag format, inject size, capabilities) is asked from it
+// instead and not here.
+#pragma once
+
+#include <rdma/fabric.h>
+
+#include <cstdint>
+#include <string_view>
+
+namespace efa {
+
+constexpr uint64_t kKiB = 1024, kMiB = 1024 * kKiB, kGiB = 1024 * kMiB;
+
+struct ProviderTraits {
+  std::string_view name;  // fi_fabric_attr.prov_name
+  bool one_node;          // cannot leave the node
+  uint64_t extra_caps;    // asked for beside FI_MSG | FI_TAGGED | FI_DIRECTED_RECV
+  uint32_t probes_since;  // libfabric version from which FI_PEEK and FI_CLAIM work
+  // Protocol thresholds, bytes; see docs/protocols.md for the measurements.
+  uint64_t eager_limit;         // contiguous
+  uint64_t eager_limit_packed;  // noncontiguous
+  uint64_t piece;               // of a contiguous rendezvous
+};
+
+// FI_LOCAL_COMM | FI_REMOTE_COMM for efa: without the former its endpoint does not use shared memory inside
+// the node. Nothing that is not used is asked for: FI_HMEM makes shm's inject size 0 (libfabric 2.1).
+// efa: 64 KiB is the longest message of its medium protocol (FI_EFA_INTER_MAX_MEDIUM_MESSAGE_SIZE), which
+// needs no handshake; a longer one falls into long-CTS, so rendezvous data goes in pieces of that length.
+// shm has FI_PEEK since it uses libfabric's common receive queue (found by test on 1.17.0 and 2.1.0).
+// tcp without ofi_rxm serves reliable datagrams itself since libfabric 1.18.
+inline constexpr ProviderTraits kProviders[] = {
+    {"efa", false, FI_LOCAL_COMM | FI_REMOTE_COMM, FI_VERSION(1, 10), 64 * kKiB, 32 * kKiB, 64 * kKiB},
+    {"shm", true, 0, FI_VERSION(1, 20), 1 * kMiB, 32 * kKiB, 1 * kGiB},
+    {"tcp;ofi_rxm", false, 0, FI_VERSION(1, 9), 1 * kMiB, 64 * kKiB, 1 * kGiB},
+    {"tcp", false, 0, FI_VERSION(1, 18), 1 * kMiB, 64 * kKiB, 1 * kGiB},
+    {"net", false, 0, FI_VERSION(1, 16), 1 * kMiB, 64 * kKiB, 1 * kGiB},
+    {"udp;ofi_rxd", false, 0, FI_VERSION(2, 99), 64 * kKiB, 32 * kKiB, 64 * kKiB},
+    {"sockets", false, 0, FI_VERSION(1, 9), 1 * kMiB, 64 * kKiB, 1 * kGiB},
+};
+
+// For a provider that the user names and that has no row: careful values.
+inline constexpr ProviderTraits kUnknownProvider = {"", false, 0, FI_VERSION(1, 9), 64 * kKiB, 32 * kKiB,
+                                                    64 * kKiB};
+
+constexpr const ProviderTraits& provider_traits(std::string_view name) {
+  for (const auto& row : kProviders)
+    if (row.name == name) return row;
+  return kUnknownProvider;
+}
+
+}  // namespace efa

@@ -1,0 +1,88 @@
+// What is said to a person: who the peer is, what failed, why, and what to do about it.
+#include <rdma/fi_errno.h>
+
+#include <string>
+
+#include "transport.hpp"
+
+namespace efa {
+namespace {
+
+// What usually helps, by the provider-independent error.
+const char* advice(int error) {
+  switch (error) {
+    case FI_ETIMEDOUT:
+      return " The provider refused the operation for as long as the parameter mtl_efa_send_timeout allows: "
+             "the peer does not receive (stopped, overloaded or dead), or the network between the two is down. "
+             "On EC2 the security group must allow all traffic from and to itself.";
+    case FI_EHOSTUNREACH:
+    case FI_ECONNREFUSED:
+    case FI_ECONNABORTED:
+    case FI_ECONNRESET:
+    case FI_ENOTCONN:
+    case FI_EIO:
+      return " The peer died or cannot be reached. Look for an earlier message of that process; on EC2 the "
+             "security group must allow all traffic from and to itself, and all instances must be in one subnet.";
+    case FI_ENOMEM:
+      return " Check `ulimit -l` (locked memory) and the number of ranks per node; fewer ranks or a larger "
+             "limit help.";
+    default:
+      return "";
+  }
+}
+
+efa_result result_of(int error) {
+  switch (error) {
+    case FI_ENOMEM:
+      return EFA_OUT_OF_MEMORY;
+    case FI_ETIMEDOUT:
+    case FI_EHOSTUNREACH:
+    case FI_ECONNREFUSED:
+    case FI_ECONNABORTED:
+    case FI_ECONNRESET:
+    case FI_ENOTCONN:
+      return EFA_UNREACHABLE;
+    case FI_ENOSYS:
+    case FI_EOPNOTSUPP:
+      return EFA_UNSUPPORTED;
+    default:
+      return EFA_FAILED;
+  }
+}
+
+}  // namespace
+
+std::string to_string(const efa_peer* peer) {
+  if (!peer) return "any source";
+  return "rank " + std::to_string(peer->world_rank) + " on host " + peer->hostname + " (NIC " + peer->nic + ")";
+}
+
+efa_result report_failure(efa_transport* t, const std::string& what, const efa_peer* peer,
+                          const efa_completion& c) {
+  std::string text = "Rank " + std::to_string(t->config.self.world_rank) + " on host " + t->config.hostname +
+                     " (" + t->traits->name.data() + ", NIC " + (t->rail.info ? t->rail.nic() : "?") + "): " + what +
+                     " " + to_string(peer) + " failed: " + fi_strerror(c.error);
+  if (c.entry) {
+    char words[256] = "";
+    const char* said =
+        fi_cq_strerror(t->cq, c.entry->prov_errno, c.entry->err_data, words, sizeof words);
+    if (said && *said) text += "; the provider says: " + std::string(said);
+    text += " (" + std::to_string(c.entry->prov_errno) + ")";
+  }
+  text += std::string(".") + advice(c.error);
+  t->report(EFA_REPORT_ERROR, text);
+  return result_of(c.error);
+}
+
+}  // namespace efa
+
+void efa_transport::report(efa_severity severity, const std::string& text) const {
+  if (severity == EFA_REPORT_VERBOSE && config.options.verbose < 1) return;
+  config.report(severity, text.c_str());
+}
+
+void efa_transport::fatal(const std::string& text) {
+  if (broken) return;
+  broken = true;
+  config.fatal(text.c_str());
+}

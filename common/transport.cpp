@@ -1,0 +1,232 @@
+// Set-up and teardown: choosing a provider, opening the rail, peers, closing.
+#include "transport.hpp"
+
+#include <rdma/fi_errno.h>
+#include <rdma/fi_tagged.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "lists.hpp"
+
+namespace efa {
+namespace {
+
+std::vector<std::string> list_of(const char* text) {
+  return split_list(text ? text : "").value_or(std::vector<std::string>());
+}
+
+Wish wish_of(const efa_config& config) {
+  Wish wish;
+  wish.include = list_of(config.options.provider_include);
+  wish.exclude = list_of(config.options.provider_exclude);
+  wish.named_by_user = config.named_by_user;
+  wish.all_ranks_local = config.all_ranks_local;
+  wish.local_rank = config.local_rank;
+  wish.library = fi_version();
+  return wish;
+}
+
+uint64_t limit_of(long parameter, uint64_t standard) {
+  return parameter < 0 ? standard : static_cast<uint64_t>(parameter);
+}
+
+// False with a reason if a parameter asks for more than the provider has.
+bool decide_protocols(efa_transport* t, std::string& why) {
+  const fi_info* info = t->rail.info.get();
+  const efa_options& options = t->config.options;
+  const uint64_t inject = info->tx_attr->inject_size, longest = info->ep_attr->max_msg_size;
+  struct { const char* name; long value; uint64_t most; } bounds[] = {
+      {"inject_limit", options.inject_limit, inject},
+      {"eager_limit", options.eager_limit, longest},
+      {"eager_limit_packed", options.eager_limit_packed, longest},
+      {"chunk_size", options.chunk_size, longest},
+      {"staging_size", options.staging_size, longest},
+  };
+  for (const auto& bound : bounds) {
+    if (bound.value < 0 || static_cast<uint64_t>(bound.value) <= bound.most) continue;
+    why = "The parameter mtl_efa_" + std::string(bound.name) + " is " + std::to_string(bound.value) +
+          ", but the provider " + std::string(t->traits->name) + " allows at most " + std::to_string(bound.most) +
+          " bytes (0 to " + std::to_string(bound.most) + ", or -1: automatic).";
+    return false;
+  }
+  Protocols& p = t->protocols;
+  p.inject_limit = limit_of(options.inject_limit, inject);
+  // What a receive's bounce takes is always eager, so that ready-to-send stands for longer messages only.
+  p.eager_limit = std::max<uint64_t>(std::min(limit_of(options.eager_limit, t->traits->eager_limit), longest),
+                                     EFA_BOUNCE_SIZE);
+  p.eager_limit_packed = std::clamp<uint64_t>(limit_of(options.eager_limit_packed, t->traits->eager_limit_packed),
+                                              EFA_BOUNCE_SIZE, p.eager_limit);
+  p.piece = std::max<uint64_t>(std::min(limit_of(options.chunk_size, t->traits->piece), longest), 1);
+  p.staging = static_cast<uint64_t>(options.staging_size);
+  p.window = static_cast<unsigned>(options.staging_window);
+  p.inject_limit = std::min(p.inject_limit, p.eager_limit);
+  return true;
+}
+
+void say_what_is_used(efa_transport* t) {
+  const auto& self = t->config.self;
+  const Protocols& p = t->protocols;
+  const uint32_t library = fi_version();
+  const std::string version = std::to_string(FI_MAJOR(library)) + "." + std::to_string(FI_MINOR(library));
+  const std::string provider = t->rail.provider();
+  if (provider != "efa" && self.world_rank == 0)
+    t->report(EFA_REPORT_NOTICE, "no EFA device is used: MPI messages go over libfabric's provider " + provider +
+                                     " (libfabric " + version + ")");
+  t->report(EFA_REPORT_VERBOSE,
+            "rank " + std::to_string(self.world_rank) + " on host " + t->config.hostname + ": provider " + provider +
+                " (libfabric " + version + "), NIC " + t->rail.nic() + "; inject up to " +
+                std::to_string(p.inject_limit) + " bytes, eager up to " + std::to_string(p.eager_limit) +
+                " (noncontiguous " + std::to_string(p.eager_limit_packed) + "), then rendezvous in pieces of " +
+                std::to_string(p.piece) + " (noncontiguous " + std::to_string(p.staging) + "), " +
+                std::to_string(p.window) + " in flight");
+}
+
+// Everything after the rail itself. False with a reason.
+bool set_up(efa_transport* t, std::string& why) {
+  t->ep = t->rail.ep.get();
+  t->cq = t->rail.cq.get();
+  if (!decide_protocols(t, why)) return false;
+  t->inject_limit = t->protocols.inject_limit;
+
+  Card card;
+  card.provider = t->rail.provider();
+  card.eager_limit = t->protocols.eager_limit;
+  card.nic = t->rail.nic();
+  card.host = t->config.hostname;
+  card.address = rail_address(t->rail, why);
+  if (card.address.empty()) return false;
+  t->card = card.serialize();
+  return start_control(t, why);
+}
+
+constexpr uint64_t kCloseDrain_ns = 2'000'000'000;
+
+}  // namespace
+}  // namespace efa
+
+efa_transport::efa_transport(const efa_config& from, const efa::TagLayout& layout)
+    : threads(from.threads),
+      tags(layout),
+      pending(static_cast<uint64_t>(from.options.send_timeout) * 1'000'000'000u),
+      batch(static_cast<unsigned>(from.options.progress_batch)),
+      config(from) {}
+
+efa_transport::~efa_transport() = default;
+
+extern "C" bool efa_available(const efa_options* options) {
+  const auto include = efa::list_of(options->provider_include), exclude = efa::list_of(options->provider_exclude);
+  const auto names = [](const std::vector<std::string>& list) {
+    return std::find(list.begin(), list.end(), "efa") != list.end();
+  };
+  if (names(exclude) || (!include.empty() && !names(include))) return false;
+  efa::Discovery discovery;
+  return !discovery.offer("efa").empty();
+}
+
+extern "C" efa_transport* efa_open(const efa_config* config) {
+  using namespace efa;
+  const auto refuse = [&](const std::string& why) -> efa_transport* {
+    config->report(EFA_REPORT_ERROR, why.c_str());
+    return nullptr;
+  };
+  char text[512];
+  if (!efa_options_check(&config->options, text, sizeof text)) return refuse(text);
+
+  Discovery discovery;
+  std::vector<Candidate> offered;
+  const Choice choice = choose(
+      wish_of(*config), [&](const std::string& name) { return offered = discovery.offer(name); },
+      Discovery::known_providers());
+  if (choice.index < 0) return refuse(choice.why);
+  const fi_info* info = offered[static_cast<size_t>(choice.index)].info;
+
+  std::string why;
+  const TagSpace space{info->ep_attr->mem_tag_format, info->domain_attr->cq_data_size,
+                       (info->caps & FI_DIRECTED_RECV) != 0};
+  const auto tags = TagLayout::make(space, why);
+  if (!tags) return refuse("The provider " + choice.provider + " cannot be used: " + why + ".");
+
+  auto t = std::make_unique<efa_transport>(*config, *tags);
+  t->traits = &provider_traits(choice.provider);
+  if (!open_rail(info, static_cast<size_t>(std::max(config->local_ranks, 1)), t->rail, why) ||
+      !set_up(t.get(), why)) {
+    efa_close(t.release());
+    return refuse(why);
+  }
+  say_what_is_used(t.get());
+  return t.release();
+}
+
+extern "C" void efa_set_report(efa_transport* t, void (*report)(efa_severity, const char* text)) {
+  t->config.report = report;
+}
+
+extern "C" void efa_limits_get(const efa_transport* t, efa_limits* limits) {
+  limits->max_tag = t->tags.max_tag();
+  limits->max_context = t->tags.max_context();
+  limits->provider = t->rail.provider();
+  limits->nic = t->rail.nic();
+}
+
+extern "C" const void* efa_card(const efa_transport* t, size_t* size) {
+  *size = t->card.size();
+  return t->card.data();
+}
+
+extern "C" efa_peer* efa_peer_create(efa_transport* t, const efa_identity* identity, const void* bytes,
+                                     size_t size) {
+  using namespace efa;
+  Guard guard(t);
+  const auto refuse = [&](const std::string& why) -> efa_peer* {
+    t->report(EFA_REPORT_ERROR, "Rank " + std::to_string(t->config.self.world_rank) + " on host " +
+                                    t->config.hostname + " cannot talk to rank " +
+                                    std::to_string(identity->world_rank) + ": " + why + ".");
+    return nullptr;
+  };
+  std::string why;
+  const auto card = Card::parse(bytes, size, why);
+  if (!card) return refuse(why);
+  if (card->provider != t->rail.provider())
+    return refuse("it uses libfabric's provider " + card->provider + ", this process uses " + t->rail.provider() +
+                  "; name one that all processes have with the parameter mtl_efa_provider_include");
+
+  auto peer = std::make_unique<efa_peer>();
+  peer->uid = identity->uid;
+  peer->world_rank = identity->world_rank;
+  peer->hostname = card->host;
+  peer->nic = card->nic;
+  peer->eager_limit = std::min(t->protocols.eager_limit, card->eager_limit);
+  peer->eager_limit_packed = std::min(t->protocols.eager_limit_packed, card->eager_limit);
+  const int inserted = fi_av_insert(t->rail.av.get(), card->address.data(), 1, &peer->address, 0, nullptr);
+  if (inserted != 1)
+    return refuse(std::string("fi_av_insert failed on ") + t->rail.nic() + ": " +
+                  (inserted < 0 ? fi_strerror(-inserted) : "the provider does not take the address"));
+  return peer.release();
+}
+
+extern "C" void efa_peer_destroy(efa_transport* t, efa_peer* peer) {
+  efa::Guard guard(t);
+  // Operations in flight still refer to it, and a provider may still acknowledge packets to the address.
+  if (t->sends_posted || !t->pending.empty() || t->ready_to_send.size()) {
+    t->departed.emplace_back(peer);
+    return;
+  }
+  fi_av_remove(t->rail.av.get(), &peer->address, 1, 0);
+  delete peer;
+}
+
+extern "C" void efa_close(efa_transport* t) {
+  {
+    efa::Guard guard(t);
+    // What was sent and is not on its way yet: the provider must still push it out.
+    const uint64_t until = efa::monotonic_ns() + efa::kCloseDrain_ns;
+    while (t->ep && (t->sends_posted || !t->pending.empty()) && !t->broken && efa::monotonic_ns() < until)
+      efa_progress(t);
+    t->closing = true;
+    t->rail.close();
+    efa::free_claimed(t);
+    for (auto* control : t->all_controls) efa::free_control(control);
+  }
+  delete t;
+}

@@ -1,0 +1,173 @@
+// The transport's own state. One object per process and endpoint, no globals.
+//
+// Lock: with MPI_THREAD_MULTIPLE every entry from outside holds `mutex` (recursive, since a completion
+// callback may start the next operation); everything else here assumes that it is held. libfabric is
+// therefore only ever called by one thread at a time, and FI_THREAD_DOMAIN is enough.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "buffer_pool.hpp"
+#include "completion.hpp"
+#include "id_table.hpp"
+#include "pending.hpp"
+#include "rail.hpp"
+#include "tag.hpp"
+#include "transport.h"
+#include "wire.hpp"
+
+struct efa_peer {
+  fi_addr_t address = FI_ADDR_UNSPEC;
+  efa::PendingList pending;
+  uint64_t eager_limit = 0;         // of contiguous messages to this peer, bytes
+  uint64_t eager_limit_packed = 0;  // of noncontiguous ones
+  uint64_t uid = 0;
+  int32_t world_rank = -1;
+  std::string hostname, nic;
+};
+
+namespace efa {
+
+enum RequestKind : uint8_t { kNoRequest = 0, kSendRequest, kRecvRequest, kMatchedRequest };
+
+struct ControlOperation;
+
+inline efa_request* request_of(efa_operation* op) { return reinterpret_cast<efa_request*>(op); }
+static_assert(offsetof(efa_request, op) == 0 && offsetof(efa_operation, context) == 0);
+
+// How the transport sends, decided once at set-up.
+struct Protocols {
+  uint64_t inject_limit = 0;        // bytes, as all below
+  uint64_t eager_limit = 0;
+  uint64_t eager_limit_packed = 0;
+  uint64_t piece = 0;               // of a contiguous rendezvous
+  uint64_t staging = 0;             // of a noncontiguous one
+  unsigned window = 0;              // pieces in flight for one message
+};
+
+// Counted where it costs nothing; for tests, the tool and error reports.
+struct Stats {
+  uint64_t eager_sent = 0, rendezvous_sent = 0, rendezvous_received = 0;
+  uint64_t deferred = 0;   // operations that had to wait in the pending queue
+  uint64_t claimed = 0;    // messages taken out of matching by a probe
+};
+
+}  // namespace efa
+
+struct efa_transport {
+  efa_transport(const efa_config& from, const efa::TagLayout& layout);
+  efa_transport(const efa_transport&) = delete;
+  ~efa_transport();
+
+  // Read on every operation.
+  fid_ep* ep = nullptr;
+  fid_cq* cq = nullptr;
+  uint64_t inject_limit = 0;
+  bool threads = false;
+  efa::TagLayout tags;
+  efa::PendingQueue pending;
+  efa::PendingList pending_receives;
+  uint64_t sends_posted = 0;  // that libfabric has not completed
+  unsigned batch = 32;
+  efa_message* claimed_first = nullptr;  // taken out of matching by a probe, in the order of arrival
+  efa_message* claimed_last = nullptr;
+  std::recursive_mutex mutex;
+
+  // Control path.
+  efa_config config;
+  const efa::ProviderTraits* traits = nullptr;
+  efa::Protocols protocols;
+  efa::Rail rail;
+  std::vector<uint8_t> card;
+  efa::Stats stats;
+  efa::BufferPool buffers{16 * efa::kMiB};
+  efa::IdTable<efa_request> ready_to_send;       // rendezvous sends that wait for their receiver
+  std::vector<efa_request*> synchronous;         // eager synchronous sends that wait for theirs
+  std::vector<efa::ControlOperation*> controls;  // unused ones
+  std::vector<efa::ControlOperation*> all_controls;
+  std::vector<std::unique_ptr<efa_peer>> departed;  // peers that are gone but may still be referred to
+  uint32_t next_handle = 0;
+  bool closing = false;
+  bool broken = false;  // a fatal error was reported
+
+  void report(efa_severity severity, const std::string& text) const;
+  void fatal(const std::string& text);
+};
+
+namespace efa {
+
+// Holds the transport's lock for a scope if there are threads.
+class Guard {
+ public:
+  explicit Guard(efa_transport* t) : mutex_(t->threads ? &t->mutex : nullptr) {
+    if (mutex_) mutex_->lock();
+  }
+  ~Guard() {
+    if (mutex_) mutex_->unlock();
+  }
+  Guard(const Guard&) = delete;
+  Guard& operator=(const Guard&) = delete;
+
+ private:
+  std::recursive_mutex* mutex_;
+};
+
+// --- progress.cpp -------------------------------------------------------------------------------------
+
+// Posts `op`, or lets it wait behind what waits in `list` already. If it fails for good its handler is
+// called with the error, before this returns.
+void submit(efa_transport* t, PendingList& list, efa_operation* op);
+
+// --- report.cpp ---------------------------------------------------------------------------------------
+
+// "rank 3 on host b (NIC rdmap0s6)"; for null "any source".
+std::string to_string(const efa_peer* peer);
+// Says why an operation failed, with the provider's own words and what can be done. `what`: "sending 8
+// bytes with tag 5 to". The result that the request ends with.
+efa_result report_failure(efa_transport* t, const std::string& what, const efa_peer* peer,
+                          const efa_completion& c);
+
+// --- control.cpp --------------------------------------------------------------------------------------
+
+// Posts the receives for control messages; false with a reason.
+bool start_control(efa_transport* t, std::string& why);
+// Sends a control message. The job ends if it cannot be delivered: the peer would wait for ever.
+void send_control(efa_transport* t, efa_peer* peer, const Control& message);
+// Acts on a control message as it came from the network.
+void handle_control(efa_transport* t, const void* bytes, size_t size);
+void free_control(ControlOperation* control);
+
+// --- send.cpp -----------------------------------------------------------------------------------------
+
+void acknowledge(efa_transport* t, const Control& message);
+
+int post_eager(efa_transport* t, efa_operation* op);
+std::string describe_send(const efa_transport* t, const efa_request* r);
+
+// --- recv.cpp -----------------------------------------------------------------------------------------
+
+// Ends a request: gives pool memory back and calls its `done`.
+void finish(efa_transport* t, efa_request* r, efa_result result);
+// A message with this envelope lies in r->landing; completes or continues the receive.
+void deliver(efa_transport* t, efa_request* r, uint64_t bits, uint64_t data, size_t length);
+// Who sent what `r` received from `source`; null, after a report, if that cannot be found out.
+efa_peer* sender_of(efa_transport* t, const efa_request* r, int32_t source);
+
+// --- match.cpp ----------------------------------------------------------------------------------------
+
+// A message that a probe took out of matching and that these bits match; it is not unlinked.
+efa_message* find_claimed(const efa_transport* t, uint64_t bits, uint64_t ignore, int32_t rank);
+void unlink_claimed(efa_transport* t, efa_message* m);
+void free_claimed(efa_transport* t);
+
+// --- rendezvous.cpp -----------------------------------------------------------------------------------
+
+void send_ready(efa_transport* t, efa_request* r);
+void clear_to_send(efa_transport* t, const Control& message);
+// The status of `r` already has source and tag; its landing buffer is free for use.
+void receive_rendezvous(efa_transport* t, efa_request* r, efa_peer* peer, const ReadyToSend& ready);
+
+}  // namespace efa

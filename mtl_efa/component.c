@@ -1,0 +1,178 @@
+/* The component: its descriptor, when it offers itself, and setting up and closing the one module. */
+#include "mtl_efa.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ompi/mca/mtl/base/base.h"
+#include "opal/runtime/opal_progress.h"
+
+static int component_register(void)
+{
+    return mtl_efa_register_parameters();
+}
+
+/* The first process of a node speaks for all: what is said here would be the same on each. */
+static bool speaks_for_node(void)
+{
+    const char *local_rank = getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+    return NULL == local_rank || 0 == strcmp(local_rank, "0");
+}
+
+static int component_open(void)
+{
+    char why[512];
+
+    if (!mtl_efa_abi_matches(why, sizeof why)) {
+        if (speaks_for_node()) {
+            mtl_efa_report(EFA_REPORT_WARNING, why);
+        }
+        return OPAL_ERR_NOT_AVAILABLE;
+    }
+    return OMPI_SUCCESS;
+}
+
+static int component_close(void)
+{
+    return OMPI_SUCCESS;
+}
+
+/* Usable with an EFA NIC, or when the user asked for it; otherwise it is silently not there. */
+static int component_query(mca_base_module_t **module, int *priority)
+{
+    char why[512];
+
+    *module = NULL;
+    *priority = -1;
+    if (!mtl_efa_named_by_user() && !efa_available(&mtl_efa_options)) {
+        return OPAL_ERR_NOT_AVAILABLE;
+    }
+    if (!efa_options_check(&mtl_efa_options, why, sizeof why)) {
+        if (speaks_for_node()) {
+            mtl_efa_report(EFA_REPORT_ERROR, why);
+        }
+        mtl_efa_abort();
+    }
+    *module = (mca_base_module_t *) &mtl_efa;
+    *priority = (int) mtl_efa_options.priority;
+    return OMPI_SUCCESS;
+}
+
+static int progress(void)
+{
+    return efa_progress(mtl_efa.transport);
+}
+
+static void report_once_per_node(efa_severity severity, const char *text)
+{
+    if (EFA_REPORT_ERROR != severity || speaks_for_node()) {
+        mtl_efa_report(severity, text);
+    }
+}
+
+static mca_mtl_base_module_t *component_init(MTL_EFA_INIT_ARGUMENTS)
+{
+    efa_config config = {
+        .options = mtl_efa_options,
+        .threads = mpi_threads,
+        .named_by_user = mtl_efa_named_by_user(),
+        .all_ranks_local = (uint32_t) ompi_process_info.num_local_peers + 1 >= (uint32_t) ompi_process_info.num_procs,
+        .local_rank = ompi_process_info.my_local_rank,
+        .local_ranks = (int32_t) ompi_process_info.num_local_peers + 1,
+        .hostname = ompi_process_info.nodename,
+        .report = report_once_per_node,
+        .fatal = mtl_efa_fatal,
+        .resolve = mtl_efa_resolve,
+        .pack = mtl_efa_pack,
+        .unpack = mtl_efa_unpack,
+    };
+    efa_limits limits;
+
+    (void) progress_threads;
+    MTL_EFA_DECLINE_DEVICE_BUFFERS();
+    mtl_efa_identity(&ompi_proc_local()->super, &config.self);
+    mtl_efa.transport = efa_open(&config);
+    if (NULL == mtl_efa.transport) {
+        if (config.named_by_user) {
+            mtl_efa_abort();  /* to go on with another transport would be a guess */
+        }
+        return NULL;
+    }
+    efa_set_report(mtl_efa.transport, mtl_efa_report);
+    efa_limits_get(mtl_efa.transport, &limits);
+    mtl_efa.super.mtl_max_tag = limits.max_tag;
+    mtl_efa.super.mtl_max_contextid = (int) limits.max_context;
+    if (OMPI_SUCCESS != mtl_efa_publish()) {
+        mtl_efa_report(EFA_REPORT_ERROR, "This process's address could not be published through PMIx.");
+        efa_close(mtl_efa.transport);
+        return NULL;
+    }
+    opal_progress_register(progress);
+    return &mtl_efa.super;
+}
+
+static int module_finalize(mca_mtl_base_module_t *mtl)
+{
+    (void) mtl;
+    opal_progress_unregister(progress);
+    efa_close(mtl_efa.transport);
+    mtl_efa.transport = NULL;
+    return OMPI_SUCCESS;
+}
+
+/* Open MPI picks the lowest number that is free on all processes up to mtl_max_contextid, and fails with
+ * MPI_ERR_INTERN past it: say what ran out. */
+static int add_comm(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm)
+{
+    if (OPAL_UNLIKELY(mtl_efa_local_context(comm) > (uint32_t) mtl->mtl_max_contextid)) {
+        mtl_efa_report(EFA_REPORT_ERROR,
+                       "There are more communicators than the provider's message tags have room for. Free "
+                       "communicators that are no longer used.");
+        return OMPI_ERR_OUT_OF_RESOURCE;
+    }
+    return OMPI_SUCCESS;
+}
+
+static int del_comm(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm)
+{
+    (void) mtl;
+    (void) comm;
+    return OMPI_SUCCESS;
+}
+
+mtl_efa_module mtl_efa = {
+    .super = {
+        .mtl_request_size = sizeof(mtl_efa_request) - sizeof(mca_mtl_request_t),
+        .mtl_flags = MTL_EFA_FLAGS,
+        .mtl_add_procs = mtl_efa_add_procs,
+        .mtl_del_procs = mtl_efa_del_procs,
+        .mtl_finalize = module_finalize,
+        .mtl_send = mtl_efa_send,
+        .mtl_isend = mtl_efa_isend,
+        .mtl_irecv = mtl_efa_irecv,
+        .mtl_iprobe = mtl_efa_iprobe,
+        .mtl_imrecv = mtl_efa_imrecv,
+        .mtl_improbe = mtl_efa_improbe,
+        .mtl_cancel = mtl_efa_cancel,
+        .mtl_add_comm = add_comm,
+        .mtl_del_comm = del_comm,
+    },
+};
+
+OMPI_MODULE_DECLSPEC mca_mtl_base_component_2_0_0_t mca_mtl_efa_component = {
+    .mtl_version = {
+        MCA_MTL_BASE_VERSION_2_0_0,
+        .mca_component_name = "efa",
+        .mca_component_major_version = MTL_EFA_VERSION_MAJOR,
+        .mca_component_minor_version = MTL_EFA_VERSION_MINOR,
+        .mca_component_release_version = MTL_EFA_VERSION_RELEASE,
+        .mca_open_component = component_open,
+        .mca_close_component = component_close,
+        .mca_query_component = component_query,
+        .mca_register_component_params = component_register,
+    },
+    .mtl_data = {
+        MCA_BASE_METADATA_PARAM_NONE
+    },
+    .mtl_init = component_init,
+};

@@ -1,0 +1,92 @@
+/* The component's own types. The transport is in common/; what is here only translates between Open MPI's
+ * interfaces and common/transport.h. */
+#pragma once
+
+#include "compat/series.h"
+
+#include "ompi/message/message.h"
+#include "ompi/request/request.h"
+#include "opal/datatype/opal_convertor.h"
+
+#include "transport.h"
+
+/* Longer than any predefined datatype. */
+enum { MTL_EFA_ELEMENT_MAX = 64 };
+
+/* Data that is not contiguous: efa_data.layout. */
+typedef struct mtl_efa_layout {
+    opal_convertor_t *convertor;
+    size_t carried;     /* bytes in `carry` */
+    size_t carry_from;  /* first of them that is not used yet */
+    unsigned char carry[MTL_EFA_ELEMENT_MAX];
+} mtl_efa_layout;
+
+/* pml/cm reserves mtl_request_size bytes behind each mca_mtl_request_t. */
+typedef struct mtl_efa_request {
+    mca_mtl_request_t super;
+    efa_request core;
+    mtl_efa_layout layout;
+} mtl_efa_request;
+
+typedef struct mtl_efa_module {
+    mca_mtl_base_module_t super;
+    efa_transport *transport;
+} mtl_efa_module;
+
+extern mca_mtl_base_component_2_0_0_t mca_mtl_efa_component;
+extern mtl_efa_module mtl_efa;
+extern efa_options mtl_efa_options;
+
+/* --- parameters.c --- */
+int mtl_efa_register_parameters(void);
+/* True if the user's `mtl` parameter names this component. */
+bool mtl_efa_named_by_user(void);
+
+/* --- abi.c --- */
+/* False, with a reason, if the running Open MPI is not the one this was built for. */
+bool mtl_efa_abi_matches(char *why, size_t why_size);
+
+/* --- report.c --- */
+void mtl_efa_report(efa_severity severity, const char *text);
+void mtl_efa_fatal(const char *text);
+/* Ends the job after a message that was printed already. */
+void mtl_efa_abort(void);
+
+/* --- peers.c --- */
+int mtl_efa_publish(void);
+efa_peer *mtl_efa_resolve_proc(ompi_proc_t *proc);
+efa_peer *mtl_efa_resolve(void *communicator, int32_t rank);
+int mtl_efa_add_procs(mca_mtl_base_module_t *mtl, size_t count, ompi_proc_t **procs);
+int mtl_efa_del_procs(mca_mtl_base_module_t *mtl, size_t count, ompi_proc_t **procs);
+void mtl_efa_identity(const opal_proc_t *proc, efa_identity *identity);
+
+/* Null, after a report, if the peer cannot be resolved. */
+static inline efa_peer *mtl_efa_peer(ompi_communicator_t *comm, int rank)
+{
+    ompi_proc_t *proc = ompi_comm_peer_lookup(comm, rank);
+    efa_peer *peer = (efa_peer *) proc->proc_endpoints[OMPI_PROC_ENDPOINT_TAG_MTL];
+    return OPAL_LIKELY(NULL != peer) ? peer : mtl_efa_resolve_proc(proc);
+}
+
+/* --- data.c --- */
+/* Fills `data`, which refers to `layout` if the data is not contiguous. OMPI_ERR_NOT_SUPPORTED, after a
+ * report, for memory of a device. */
+int mtl_efa_data_of(opal_convertor_t *convertor, mtl_efa_layout *layout, efa_data *data);
+bool mtl_efa_pack(void *layout, size_t offset, void *to, size_t size);
+bool mtl_efa_unpack(void *layout, size_t offset, const void *from, size_t size);
+
+/* --- messages.c --- */
+int mtl_efa_send(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int dest, int tag,
+                 opal_convertor_t *convertor, mca_pml_base_send_mode_t mode);
+int mtl_efa_isend(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int dest, int tag,
+                  opal_convertor_t *convertor, mca_pml_base_send_mode_t mode, bool blocking,
+                  mca_mtl_request_t *mtl_request);
+int mtl_efa_irecv(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int src, int tag,
+                  opal_convertor_t *convertor, mca_mtl_request_t *mtl_request);
+int mtl_efa_iprobe(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int src, int tag, int *flag,
+                   ompi_status_public_t *status);
+int mtl_efa_improbe(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int src, int tag, int *matched,
+                    ompi_message_t **message, ompi_status_public_t *status);
+int mtl_efa_imrecv(mca_mtl_base_module_t *mtl, opal_convertor_t *convertor, ompi_message_t **message,
+                   mca_mtl_request_t *mtl_request);
+int mtl_efa_cancel(mca_mtl_base_module_t *mtl, mca_mtl_request_t *mtl_request, int flag);
