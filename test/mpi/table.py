@@ -19,6 +19,7 @@ class Test:
 
 PML_BSEND = "Open MPI's own fault: restarted MPI_Bsend_init sends old contents (ompi #12797, not in these releases)"
 SM_ISSEND = "Open MPI's own fault: ob1 over sm hangs with a thousand MPI_Issend outstanding"
+BSEND_SEQUENCE = "Open MPI's own fault: a failed MPI_Bsend makes ob1 skip a sequence number, the next message hangs"
 
 TESTS = [
     Test("send_modes", "send_modes", 2, "every mode, blocking and not, every size, posted early and late", quick=True),
@@ -42,5 +43,14 @@ TESTS = [
     Test("self", "self", 2, "messages to oneself"),
     Test("self_alone", "self", 1, "messages to oneself as the only process"),
     Test("completion", "completion", 2, "wait and test for one, any, some and all; freed requests; Sendrecv"),
-    Test("buffered", "buffered", 2, "buffered sends complete at once; detach waits; MPI_ERR_BUFFER"),
+    Test("buffered", "buffered", 2, "buffered sends complete at once; detach waits for them"),
+    Test("buffered_overflow", "buffered overflow", 2, "MPI_Bsend without space is MPI_ERR_BUFFER, and no more",
+         broken={("ob1", ""): BSEND_SEQUENCE}),
+    Test("communicators", "communicators", 4, "thousands of communicators, identifiers used again", limit=120),
+    Test("intercomm", "intercomm", 5, "messages between the sides of an intercommunicator"),
+    Test("spawn", "spawn", 2, "MPI_Comm_spawn"),
+    Test("connect", "connect", 4, "MPI_Comm_accept and MPI_Comm_connect"),
+    Test("sessions", "sessions", 3, "sessions before, beside and after MPI_COMM_WORLD", series=("5.0",)),
+    Test("threads", "threads", 2, "threads hammer one communicator", limit=180, quick=True),
+    Test("threads_3", "threads", 3, "the same with messages from several ranks", limit=240),
 ]
