@@ -63,7 +63,10 @@ bool NicAffinity::bound(hwloc_const_cpuset_t binding) const {
   return touched > 0 && touched < static_cast<size_t>(locality_.core_count());
 }
 
-NicChoice NicAffinity::choose(const ProcessPlace& place) const {
+NicChoice NicAffinity::choose(const ProcessPlace& given) const {
+  ProcessPlace place = given;
+  place.local_size = std::max(1, place.local_size);
+  place.local_rank = std::clamp(place.local_rank, 0, place.local_size - 1);
   if (usable_.nics.empty()) return {{}, "", "", no_nic_error()};
   if (!parameters_.nics.empty()) return choose_explicit(place);
 
@@ -152,8 +155,7 @@ NicAffinity::Turn NicAffinity::turn_near(const ProcessPlace& place, hwloc_const_
 }
 
 bool NicAffinity::knows_all(const ProcessPlace& place) {
-  return place.all_bindings.size() == static_cast<size_t>(place.local_size) && place.local_rank >= 0 &&
-         place.local_rank < place.local_size;
+  return place.all_bindings.size() == static_cast<size_t>(place.local_size);
 }
 
 template <typename Shares>
@@ -174,19 +176,19 @@ NicAffinity::Turn NicAffinity::turn_among(const ProcessPlace& place, Shares shar
 }
 
 NicAffinity::Turn NicAffinity::turn_on_node(const ProcessPlace& place, hwloc_const_cpuset_t binding) const {
-  const int processes = std::max(1, place.local_size);
+  const int processes = place.local_size;
   if (knows_all(place)) return turn_among(place, [](hwloc_const_cpuset_t) { return true; });
   if (binding) {
     const Indices mine = locality_.cores(binding);
     const int width = static_cast<int>(mine.size());
     if (processes * width == locality_.core_count()) return {mine.front() / width, processes};
   }
-  return {place.local_rank % processes, processes};
+  return {place.local_rank, processes};
 }
 
 std::vector<NicRail> NicAffinity::rails(const Indices& ring, size_t start, hwloc_const_cpuset_t binding,
                                         int local_size) const {
-  const int share = std::max(1, static_cast<int>(locality_.shared().size()) / std::max(1, local_size));
+  const int share = std::max(1, static_cast<int>(locality_.shared().size()) / local_size);
   const size_t wanted = static_cast<size_t>(parameters_.rails > 0 ? parameters_.rails : share);
 
   // NicRail 0, then the rest of its PCI switch, then on around the ring, then NICs outside the ring by

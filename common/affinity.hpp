@@ -39,7 +39,8 @@ struct NicParameters {
 struct ProcessPlace {
   /// Where the process is bound; nullptr, or all cores of the topology: unbound. The caller's.
   hwloc_const_cpuset_t binding = nullptr;
-  int local_rank = 0;  ///< among the job's processes on this node
+  int local_rank =
+      0;  ///< among the job's processes on this node; out of range is taken as the nearest in range
   int local_size = 1;
   /// The bindings of all `local_size` processes by local rank, nullptr where one is unbound, if they are
   /// known (by an exchange at start): then balance is exact for any placement. Empty: unknown; then it is
@@ -67,7 +68,7 @@ class NicAffinity {
   NicAffinity(hwloc_topology_t topology, std::vector<Nic> nics, NicParameters parameters);
 
   /// The same arguments give the same answer in every process. Thread safe.
-  NicChoice choose(const ProcessPlace& place) const;
+  NicChoice choose(const ProcessPlace& given) const;
 
   /// The NICs that are not used at all, and why.
   const std::vector<SkippedNic>& skipped() const { return usable_.skipped; }

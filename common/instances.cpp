@@ -9,8 +9,6 @@ namespace {
 
 using enum CpuVendor;
 using Source = InstanceSource;
-constexpr Source kEc2 = Source::kEc2;
-constexpr Source kGuide = Source::kEfaGuide;
 constexpr Source kNccl = Source::kOfiNccl;
 constexpr Source kFabt = Source::kFabtests;
 constexpr Source kLog = Source::kLog;
@@ -105,69 +103,69 @@ constexpr auto kTrn2Chips =
 
 constexpr std::span<const InstanceDevice> kNone{};
 
-// PCI device numbers by generation of the NIC; recorded for p4d (0), p5 (1), p5en (2) and p6 (3), else after
-// the generation of the Nitro card.
+// PCI device numbers by generation of the NIC. The guide gives the generation of every type (EFA v1 to v4);
+// the numbers are recorded on p4d (v1), p5 (v2), p5en (v3) and p6 (v4).
 constexpr uint16_t kEfa0 = 0xefa0, kEfa1 = 0xefa1, kEfa2 = 0xefa2, kEfa3 = 0xefa3;
 
 // clang-format off
 constexpr InstanceType kInstances[] = {
-//                                 thr/ pack-                                           Gbit/s        source of      RDMA                                                        source of    PCIe
-//  name              CPU    vCPUs core ages NUMA source  NICs                          a NIC  part   PCI     NUMA   read   write  source  accelerators                          PCI, NUMA    switches
-  {"c5n.9xlarge",    kIntel,    36, 2, 1, 1, kGuess, kNicBus0,                            50, kEfa0, kGuess, kGuess, false, false, kGuide, "", kNone,                            kGuess, false},
-  {"c5n.18xlarge",   kIntel,    72, 2, 2, 2, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, kGuide, "", kNone,                            kGuess, false},
-  {"c5n.metal",      kIntel,    72, 2, 2, 2, kGuess, kNicMetal,                          100, kEfa0, kGuess, kGuess, false, false, kGuide, "", kNone,                            kGuess, false},
-  {"i3en.24xlarge",  kIntel,    96, 2, 2, 2, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, kGuide, "", kNone,                            kGuess, false},
-  {"i3en.metal",     kIntel,    96, 2, 2, 2, kGuess, kNicMetal,                          100, kEfa0, kGuess, kGuess, false, false, kGuide, "", kNone,                            kGuess, false},
-  {"m5dn.24xlarge",  kIntel,    96, 2, 2, 2, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, kGuide, "", kNone,                            kGuess, false},
-  {"m5n.24xlarge",   kIntel,    96, 2, 2, 2, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, kGuide, "", kNone,                            kGuess, false},
-  {"r5dn.24xlarge",  kIntel,    96, 2, 2, 2, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, kGuide, "", kNone,                            kGuess, false},
-  {"r5n.24xlarge",   kIntel,    96, 2, 2, 2, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, kGuide, "", kNone,                            kGuess, false},
+//                                 thr/ pack-                                           Gbit/s        source of      RDMA                                                 source of    PCIe
+//  name              CPU    vCPUs core ages NUMA source  NICs                          a NIC  part   PCI     NUMA   read   write  accelerators                          PCI, NUMA    switches
+  {"c5n.9xlarge",    kIntel,    36, 2, 1, 1, kGuess, kNicBus0,                            50, kEfa0, kGuess, kGuess, false, false, "", kNone,                            kGuess, false},
+  {"c5n.18xlarge",   kIntel,    72, 2, 2, 2, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, "", kNone,                            kGuess, false},
+  {"c5n.metal",      kIntel,    72, 2, 2, 2, kGuess, kNicMetal,                          100, kEfa0, kGuess, kGuess, false, false, "", kNone,                            kGuess, false},
+  {"i3en.24xlarge",  kIntel,    96, 2, 2, 2, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, "", kNone,                            kGuess, false},
+  {"i3en.metal",     kIntel,    96, 2, 2, 2, kGuess, kNicMetal,                          100, kEfa0, kGuess, kGuess, false, false, "", kNone,                            kGuess, false},
+  {"m5dn.24xlarge",  kIntel,    96, 2, 2, 2, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, "", kNone,                            kGuess, false},
+  {"m5n.24xlarge",   kIntel,    96, 2, 2, 2, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, "", kNone,                            kGuess, false},
+  {"r5dn.24xlarge",  kIntel,    96, 2, 2, 2, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, "", kNone,                            kGuess, false},
+  {"r5n.24xlarge",   kIntel,    96, 2, 2, 2, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, "", kNone,                            kGuess, false},
 
-  {"c6a.48xlarge",   kAmd,     192, 2, 2, 4, kGuess, kNicBus0,                            50, kEfa0, kGuess, kGuess, false, false, kGuess, "", kNone,                            kGuess, false},
-  {"c6gn.16xlarge",  kGraviton, 64, 1, 1, 1, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, kGuess, "", kNone,                            kGuess, false},
-  {"c6i.32xlarge",   kIntel,   128, 2, 2, 2, kGuess, kNicBus0,                            50, kEfa0, kGuess, kGuess, false, false, kGuess, "", kNone,                            kGuess, false},
-  {"c6in.32xlarge",  kIntel,   128, 2, 2, 2, kGuess, kNicPerPackage,                     100, kEfa1, kGuess, kGuess, true,  false, kGuess, "", kNone,                            kGuess, false},
-  {"m6i.32xlarge",   kIntel,   128, 2, 2, 2, kGuess, kNicBus0,                            50, kEfa0, kGuess, kGuess, false, false, kGuess, "", kNone,                            kGuess, false},
-  {"r6i.32xlarge",   kIntel,   128, 2, 2, 2, kGuess, kNicBus0,                            50, kEfa0, kGuess, kGuess, false, false, kGuess, "", kNone,                            kGuess, false},
-  {"c7a.48xlarge",   kAmd,     192, 1, 2, 4, kGuess, kNicBus0,                            50, kEfa1, kGuess, kGuess, true,  false, kGuess, "", kNone,                            kGuess, false},
-  {"c7g.16xlarge",   kGraviton, 64, 1, 1, 1, kGuess, kNicBus0,                            30, kEfa1, kGuess, kGuess, true,  false, kGuess, "", kNone,                            kGuess, false},
-  {"c7gn.16xlarge",  kGraviton, 64, 1, 1, 1, kGuess, kNicBus0,                           200, kEfa2, kGuess, kGuess, true,  true,  kGuess, "", kNone,                            kGuess, false},
-  {"c7i.48xlarge",   kIntel,   192, 2, 2, 2, kGuess, kNicBus0,                            50, kEfa1, kGuess, kGuess, true,  false, kGuess, "", kNone,                            kGuess, false},
-  {"r7iz.32xlarge",  kIntel,   128, 2, 2, 2, kGuess, kNicBus0,                            50, kEfa1, kGuess, kGuess, true,  false, kGuess, "", kNone,                            kGuess, false},
-  {"c8g.48xlarge",   kGraviton,192, 1, 2, 2, kGuess, kNicBus0,                            50, kEfa2, kGuess, kGuess, true,  true,  kGuess, "", kNone,                            kGuess, false},
-  {"c8gn.48xlarge",  kGraviton,192, 1, 2, 2, kGuess, kNicPerPackage,                     300, kEfa3, kGuess, kGuess, true,  true,  kGuess, "", kNone,                            kGuess, false},
-  {"c8i.96xlarge",   kIntel,   384, 2, 2, 6, kGuess, kNicBus0,                           100, kEfa3, kGuess, kGuess, true,  true,  kGuess, "", kNone,                            kGuess, false},
+  {"c6a.48xlarge",   kAmd,     192, 2, 2, 4, kGuess, kNicBus0,                            50, kEfa1, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"c6gn.16xlarge",  kGraviton, 64, 1, 1, 1, kGuess, kNicBus0,                           100, kEfa1, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"c6i.32xlarge",   kIntel,   128, 2, 2, 2, kGuess, kNicBus0,                            50, kEfa1, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"c6in.32xlarge",  kIntel,   128, 2, 2, 2, kGuess, kNicPerPackage,                     100, kEfa1, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"m6i.32xlarge",   kIntel,   128, 2, 2, 2, kGuess, kNicBus0,                            50, kEfa1, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"r6i.32xlarge",   kIntel,   128, 2, 2, 2, kGuess, kNicBus0,                            50, kEfa1, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"c7a.48xlarge",   kAmd,     192, 1, 2, 4, kGuess, kNicBus0,                            50, kEfa1, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"c7g.16xlarge",   kGraviton, 64, 1, 1, 1, kGuess, kNicBus0,                            30, kEfa1, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"c7gn.16xlarge",  kGraviton, 64, 1, 1, 1, kGuess, kNicBus0,                           200, kEfa2, kGuess, kGuess, true,  false, "", kNone,                            kGuess, false},
+  {"c7i.48xlarge",   kIntel,   192, 2, 2, 2, kGuess, kNicBus0,                            50, kEfa1, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"r7iz.32xlarge",  kIntel,   128, 2, 2, 2, kGuess, kNicBus0,                            50, kEfa1, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"c8g.48xlarge",   kGraviton,192, 1, 2, 2, kGuess, kNicBus0,                            50, kEfa2, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"c8gn.48xlarge",  kGraviton,192, 1, 2, 2, kGuess, kNicPerPackage,                     300, kEfa3, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"c8i.96xlarge",   kIntel,   384, 2, 2, 6, kGuess, kNicBus0,                           100, kEfa3, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
 
-  {"hpc6a.48xlarge", kAmd,      96, 1, 2, 4, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, kGuess, "", kNone,                            kGuess, false},
-  {"hpc6id.32xlarge",kIntel,    64, 1, 2, 2, kGuess, kNicPerPackage,                     100, kEfa1, kGuess, kGuess, true,  false, kGuess, "", kNone,                            kGuess, false},
-  {"hpc7a.12xlarge", kAmd,      24, 1, 2, 4, kGuess, kNicPerPackage4Numa,                150, kEfa1, kGuess, kGuess, true,  false, kGuess, "", kNone,                            kGuess, false},
-  {"hpc7a.24xlarge", kAmd,      48, 1, 2, 4, kGuess, kNicPerPackage4Numa,                150, kEfa1, kGuess, kGuess, true,  false, kGuess, "", kNone,                            kGuess, false},
-  {"hpc7a.48xlarge", kAmd,      96, 1, 2, 4, kGuess, kNicPerPackage4Numa,                150, kEfa1, kGuess, kGuess, true,  false, kGuess, "", kNone,                            kGuess, false},
-  {"hpc7a.96xlarge", kAmd,     192, 1, 2, 4, kGuess, kNicPerPackage4Numa,                150, kEfa1, kGuess, kGuess, true,  false, kGuess, "", kNone,                            kGuess, false},
-  {"hpc7g.4xlarge",  kGraviton, 16, 1, 1, 1, kGuess, kNicBus0,                           200, kEfa1, kGuess, kGuess, true,  false, kGuess, "", kNone,                            kGuess, false},
-  {"hpc7g.8xlarge",  kGraviton, 32, 1, 1, 1, kGuess, kNicBus0,                           200, kEfa1, kGuess, kGuess, true,  false, kGuess, "", kNone,                            kGuess, false},
-  {"hpc7g.16xlarge", kGraviton, 64, 1, 1, 1, kGuess, kNicBus0,                           200, kEfa1, kGuess, kGuess, true,  false, kGuess, "", kNone,                            kGuess, false},
-  {"hpc8a.96xlarge", kAmd,     192, 1, 2, 2, kGuess, kNicPerPackage,                     150, kEfa3, kGuess, kGuess, true,  true,  kGuess, "", kNone,                            kGuess, false},
+  {"hpc6a.48xlarge", kAmd,      96, 1, 2, 4, kGuess, kNicBus0,                           100, kEfa1, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"hpc6id.32xlarge",kIntel,    64, 1, 2, 2, kGuess, kNicPerPackage,                     100, kEfa1, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"hpc7a.12xlarge", kAmd,      24, 1, 2, 4, kGuess, kNicPerPackage4Numa,                150, kEfa1, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"hpc7a.24xlarge", kAmd,      48, 1, 2, 4, kGuess, kNicPerPackage4Numa,                150, kEfa1, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"hpc7a.48xlarge", kAmd,      96, 1, 2, 4, kGuess, kNicPerPackage4Numa,                150, kEfa1, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"hpc7a.96xlarge", kAmd,     192, 1, 2, 4, kGuess, kNicPerPackage4Numa,                150, kEfa1, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
+  {"hpc7g.4xlarge",  kGraviton, 16, 1, 1, 1, kGuess, kNicBus0,                           200, kEfa2, kGuess, kGuess, true,  false, "", kNone,                            kGuess, false},
+  {"hpc7g.8xlarge",  kGraviton, 32, 1, 1, 1, kGuess, kNicBus0,                           200, kEfa2, kGuess, kGuess, true,  false, "", kNone,                            kGuess, false},
+  {"hpc7g.16xlarge", kGraviton, 64, 1, 1, 1, kGuess, kNicBus0,                           200, kEfa2, kGuess, kGuess, true,  false, "", kNone,                            kGuess, false},
+  {"hpc8a.96xlarge", kAmd,     192, 1, 2, 2, kGuess, kNicPerPackage,                     150, kEfa3, kGuess, kGuess, true,  true,  "", kNone,                            kGuess, false},
 
-  {"p3dn.24xlarge",  kIntel,    96, 2, 2, 2, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, kGuide, "V100", kP3dnGpus,                    kGuess, false},
-  {"g4dn.metal",     kIntel,    96, 2, 2, 2, kGuess, kNicMetal,                          100, kEfa0, kGuess, kGuess, false, false, kGuide, "T4", kG4dnMetalGpus,                 kGuess, true},
-  {"g5.48xlarge",    kAmd,     192, 2, 2, 2, kNccl,  kG5Nics,                            100, kEfa0, kNccl,  kNccl,  false, false, kGuess, "A10G", kG5Gpus,                      kNccl,  false},
-  {"g6.48xlarge",    kAmd,     192, 2, 2, 2, kGuess, kG6Nics,                            100, kEfa1, kGuess, kGuess, true,  false, kGuess, "L4", kG6Gpus,                        kGuess, true},
-  {"g6e.48xlarge",   kAmd,     192, 2, 2, 2, kGuess, kG6eNics,                           100, kEfa1, kLog,   kGuess, true,  false, kGuess, "L40S", kG6eGpus,                     kGuess, true},
-  {"g7e.48xlarge",   kIntel,   192, 2, 2, 2, kGuess, kG7eNics,                           400, kEfa3, kLog,   kGuess, true,  true,  kGuess, "RTX PRO Server 6000", kG7eGpus,      kGuess, true},
-  {"p4d.24xlarge",   kIntel,    96, 2, 2, 2, kNccl,  kP4dNics,                           100, kEfa0, kNccl,  kNccl,  true,  false, kGuide, "A100", kP4dGpus,                     kNccl,  false},
-  {"p4de.24xlarge",  kIntel,    96, 2, 2, 2, kNccl,  kP4dNics,                           100, kEfa0, kNccl,  kNccl,  true,  false, kGuide, "A100 80GB", kP4dGpus,                kNccl,  false},
-  {"p5.4xlarge",     kAmd,      16, 2, 1, 1, kGuess, kP5SmallNics,                       100, kEfa1, kGuess, kGuess, true,  true,  kGuess, "H100", kP5SmallGpus,                 kGuess, true},
-  {"p5.48xlarge",    kAmd,     192, 2, 2, 2, kLog,   kP5Nics,                            100, kEfa1, kLog,   kLog,   true,  true,  kGuide, "H100", kP5Gpus,                      kLog,   true},
-  {"p5e.48xlarge",   kAmd,     192, 2, 2, 2, kGuess, kP5Nics,                            100, kEfa1, kGuess, kGuess, true,  true,  kGuide, "H200", kP5Gpus,                      kGuess, true},
-  {"p5en.48xlarge",  kIntel,   192, 2, 2, 2, kNccl,  kP5enNics,                          200, kEfa2, kNccl,  kNccl,  true,  true,  kGuide, "H200", kP5enGpus,                    kNccl,  true},
-  {"p6-b200.48xlarge",kIntel,  192, 2, 2, 2, kNccl,  kP6B200Nics,                        400, kEfa3, kNccl,  kNccl,  true,  true,  kGuide, "B200", kP6B200Gpus,                  kNccl,  true},
-  {"p6-b300.48xlarge",kIntel,  192, 2, 2, 2, kNccl,  kP6B300Nics,                        400, kEfa3, kNccl,  kNccl,  true,  true,  kGuide, "B300", kP6B300Gpus,                  kNccl,  true},
+  {"p3dn.24xlarge",  kIntel,    96, 2, 2, 2, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, "V100", kP3dnGpus,                    kGuess, false},
+  {"g4dn.metal",     kIntel,    96, 2, 2, 2, kGuess, kNicMetal,                          100, kEfa0, kGuess, kGuess, false, false, "T4", kG4dnMetalGpus,                 kGuess, true},
+  {"g5.48xlarge",    kAmd,     192, 2, 2, 2, kNccl,  kG5Nics,                            100, kEfa0, kNccl,  kNccl,  false, false, "A10G", kG5Gpus,                      kNccl,  false},
+  {"g6.48xlarge",    kAmd,     192, 2, 2, 2, kGuess, kG6Nics,                            100, kEfa1, kGuess, kGuess, true,  true,  "L4", kG6Gpus,                        kGuess, true},
+  {"g6e.48xlarge",   kAmd,     192, 2, 2, 2, kGuess, kG6eNics,                           100, kEfa1, kLog,   kGuess, true,  true,  "L40S", kG6eGpus,                     kGuess, true},
+  {"g7e.48xlarge",   kIntel,   192, 2, 2, 2, kGuess, kG7eNics,                           400, kEfa3, kLog,   kGuess, true,  true,  "RTX PRO Server 6000", kG7eGpus,      kGuess, true},
+  {"p4d.24xlarge",   kIntel,    96, 2, 2, 2, kNccl,  kP4dNics,                           100, kEfa0, kNccl,  kNccl,  true,  false, "A100", kP4dGpus,                     kNccl,  false},
+  {"p4de.24xlarge",  kIntel,    96, 2, 2, 2, kNccl,  kP4dNics,                           100, kEfa0, kNccl,  kNccl,  true,  false, "A100 80GB", kP4dGpus,                kNccl,  false},
+  {"p5.4xlarge",     kAmd,      16, 2, 1, 1, kGuess, kP5SmallNics,                       100, kEfa1, kGuess, kGuess, true,  true,  "H100", kP5SmallGpus,                 kGuess, true},
+  {"p5.48xlarge",    kAmd,     192, 2, 2, 2, kLog,   kP5Nics,                            100, kEfa1, kLog,   kLog,   true,  true,  "H100", kP5Gpus,                      kLog,   true},
+  {"p5e.48xlarge",   kAmd,     192, 2, 2, 2, kGuess, kP5Nics,                            100, kEfa1, kGuess, kGuess, true,  true,  "H200", kP5Gpus,                      kGuess, true},
+  {"p5en.48xlarge",  kIntel,   192, 2, 2, 2, kNccl,  kP5enNics,                          200, kEfa2, kNccl,  kNccl,  true,  true,  "H200", kP5enGpus,                    kNccl,  true},
+  {"p6-b200.48xlarge",kIntel,  192, 2, 2, 2, kNccl,  kP6B200Nics,                        400, kEfa3, kNccl,  kNccl,  true,  true,  "B200", kP6B200Gpus,                  kNccl,  true},
+  {"p6-b300.48xlarge",kIntel,  192, 2, 2, 2, kNccl,  kP6B300Nics,                        400, kEfa3, kNccl,  kNccl,  true,  true,  "B300", kP6B300Gpus,                  kNccl,  true},
 
-  {"inf1.24xlarge",  kIntel,    96, 2, 2, 2, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, kGuide, "Inferentia", kInf1Chips,             kGuess, false},
-  {"trn1.32xlarge",  kIntel,   128, 2, 2, 2, kGuess, kTrn1Nics,                          100, kEfa1, kGuess, kGuess, true,  true,  kGuess, "Trainium", kTrn1Chips,               kGuess, false},
-  {"trn1n.32xlarge", kIntel,   128, 2, 2, 2, kGuess, kTrn1nNics,                         100, kEfa1, kGuess, kGuess, true,  true,  kGuess, "Trainium", kTrn1Chips,               kGuess, false},
-  {"trn2.48xlarge",  kIntel,   192, 2, 2, 2, kGuess, kTrn2Nics,                          200, kEfa2, kFabt,  kGuess, true,  true,  kGuide, "Trainium2", kTrn2Chips,              kGuess, true},
+  {"inf1.24xlarge",  kIntel,    96, 2, 2, 2, kGuess, kNicBus0,                           100, kEfa0, kGuess, kGuess, false, false, "Inferentia", kInf1Chips,             kGuess, false},
+  {"trn1.32xlarge",  kIntel,   128, 2, 2, 2, kGuess, kTrn1Nics,                          100, kEfa1, kGuess, kGuess, true,  true,  "Trainium", kTrn1Chips,               kGuess, false},
+  {"trn1n.32xlarge", kIntel,   128, 2, 2, 2, kGuess, kTrn1nNics,                         100, kEfa1, kGuess, kGuess, true,  true,  "Trainium", kTrn1Chips,               kGuess, false},
+  {"trn2.48xlarge",  kIntel,   192, 2, 2, 2, kGuess, kTrn2Nics,                          200, kEfa2, kFabt,  kGuess, true,  true,  "Trainium2", kTrn2Chips,              kGuess, true},
 };
 // clang-format on
 
@@ -182,9 +180,7 @@ constexpr SourceText kSources[] = {
      "EC2 DescribeInstanceTypes, as published by https://karpenter.sh/docs/reference/instance-types/ "
      "(aws/karpenter-provider-aws 1d927085d, August 2026)"},
     {"EFA guide",
-     "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/efa.html: RDMA read on Nitro version 4 and later "
-     "(and "
-     "on p4d), RDMA write on most of these; membership of a Nitro version is ours"},
+     "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/efa.html, supported instance types (2026)"},
     {"aws-ofi-nccl",
      "https://github.com/aws/aws-ofi-nccl: tests/unit/fixtures/topology (hwloc XML recorded on p4d, p5en, "
      "p6) "

@@ -55,13 +55,12 @@ struct InstanceType {
 
   std::span<const InstanceDevice> nics;  ///< the EFA NICs, in the order of their PCI addresses
   uint16_t nic_gbps;  ///< line rate of one of them, Gbit/s: the published total over their number
-  uint16_t nic_part;  ///< PCI device number below vendor 0x1d0f: 0xefa0 to 0xefa3
+  uint16_t nic_part;  ///< PCI device number below vendor 0x1d0f: 0xefa0 (EFA v1) to 0xefa3 (EFA v4)
   InstanceSource nic_pci_source;
   InstanceSource nic_numa_source;
 
-  bool rdma_read;
+  bool rdma_read;  ///< these, and the generation of the NIC in nic_part, are always kEfaGuide
   bool rdma_write;
-  InstanceSource rdma_source;
 
   std::string_view accelerator;  ///< model, "" if none
   std::span<const InstanceDevice> accelerators;

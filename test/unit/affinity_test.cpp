@@ -268,6 +268,14 @@ TEST_CASE("A cgroup or container that hides cores", "[affinity]") {
   }
 }
 
+TEST_CASE("Ranks out of range are taken as the nearest in range", "[affinity]") {
+  Node node("p4d.24xlarge");
+  const NicAffinity affinity(node.topology.get(), node.nics, {});
+  CHECK(affinity.choose({nullptr, -1, 4}).rails[0].nic == 0);
+  CHECK(affinity.choose({nullptr, 9, 4}).rails[0].nic == 3);
+  CHECK(affinity.choose({nullptr, 0, 0}).rails[0].nic == 0);
+}
+
 TEST_CASE("A topology without I/O devices", "[affinity]") {
   hwloc_topology_t raw = nullptr;
   REQUIRE(hwloc_topology_init(&raw) == 0);
