@@ -25,6 +25,17 @@ int post_receive(efa_transport* t, efa_operation* op) {
                                    &op->context));
 }
 
+// The same for a provider that must not truncate: whatever a receive is too short for goes to the overflow
+// buffer, and the length that arrived tells.
+int post_guarded_receive(efa_transport* t, efa_operation* op) {
+  efa_request* r = request_of(op);
+  const uint64_t longest = t->protocols.eager_limit;
+  if (r->landing_size >= longest) return post_receive(t, op);
+  const iovec iov[] = {{r->landing, r->landing_size}, {t->overflow.get(), longest - r->landing_size}};
+  return static_cast<int>(fi_trecvv(t->ep, iov, nullptr, 2, op->peer ? op->peer->address : FI_ADDR_UNSPEC, r->bits,
+                                    r->ignore, &op->context));
+}
+
 // Moves what has landed, cut to the receive's length, to where the user wants it.
 bool store(efa_transport* t, efa_request* r, size_t size) {
   if (r->landing == r->data.buffer || size == 0) return true;
@@ -149,7 +160,7 @@ extern "C" efa_result efa_recv(efa_transport* t, efa_request* r, const efa_envel
     if (!r->landing) return EFA_OUT_OF_MEMORY;
   }
   r->op.completed = efa::received;
-  r->op.post = efa::post_receive;
+  r->op.post = t->overflow ? efa::post_guarded_receive : efa::post_receive;
   efa::submit(t, t->pending_receives, &r->op);
   return EFA_SUCCESS;
 }

@@ -61,6 +61,8 @@ bool decide_protocols(efa_transport* t, std::string& why) {
   p.staging = static_cast<uint64_t>(options.staging_size);
   p.window = static_cast<unsigned>(options.staging_window);
   p.inject_limit = std::min(p.inject_limit, p.eager_limit);
+  p.truncates = FI_VERSION_GE(fi_version(), t->traits->truncates_since);
+  if (!p.truncates) t->overflow.reset(new char[p.eager_limit]);  // touched only by messages that are too long
   return true;
 }
 

@@ -46,6 +46,7 @@ struct Protocols {
   uint64_t piece = 0;               // of a contiguous rendezvous
   uint64_t staging = 0;             // of a noncontiguous one
   unsigned window = 0;              // pieces in flight for one message
+  bool truncates = false;           // the provider survives a message that is longer than its receive
 };
 
 // Counted where it costs nothing; for tests, the tool and error reports.
@@ -84,6 +85,7 @@ struct efa_transport {
   std::vector<uint8_t> card;
   efa::Stats stats;
   efa::BufferPool buffers{16 * efa::kMiB};
+  std::unique_ptr<char[]> overflow;  // takes what is behind a receive's end; nobody reads it
   efa::IdTable<efa_request> ready_to_send;       // rendezvous sends that wait for their receiver
   std::vector<efa_request*> synchronous;         // eager synchronous sends that wait for theirs
   std::vector<efa::ControlOperation*> controls;  // unused ones

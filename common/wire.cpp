@@ -19,10 +19,11 @@ std::optional<Message> copy_checked(const void* bytes, size_t size) {
 
 // Card fields: each a 16-bit length and that many bytes.
 void put(std::vector<uint8_t>& out, const void* bytes, size_t size) {
-  out.push_back(static_cast<uint8_t>(size));
-  out.push_back(static_cast<uint8_t>(size >> 8));
-  const auto* from = static_cast<const uint8_t*>(bytes);
-  out.insert(out.end(), from, from + size);
+  const size_t at = out.size();
+  out.resize(at + 2 + size);
+  out[at] = static_cast<uint8_t>(size);
+  out[at + 1] = static_cast<uint8_t>(size >> 8);
+  if (size) std::memcpy(&out[at + 2], bytes, size);
 }
 
 std::optional<std::string_view> take(std::string_view& in) {

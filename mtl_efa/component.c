@@ -159,7 +159,7 @@ mtl_efa_module mtl_efa = {
     },
 };
 
-OMPI_MODULE_DECLSPEC mca_mtl_base_component_2_0_0_t mca_mtl_efa_component = {
+OMPI_DECLSPEC mca_mtl_base_component_2_0_0_t mca_mtl_efa_component = {
     .mtl_version = {
         MCA_MTL_BASE_VERSION_2_0_0,
         .mca_component_name = "efa",

@@ -1,0 +1,24 @@
+#include "this_machine.hpp"
+
+namespace efa {
+
+TopologyPtr load_this_machine() {
+  hwloc_topology_t raw = nullptr;
+  if (hwloc_topology_init(&raw) != 0) return nullptr;
+  TopologyPtr topology(raw);
+  // Caches would only cost time. "Important" keeps NICs, GPUs and the bridges above them.
+  if (hwloc_topology_set_cache_types_filter(raw, HWLOC_TYPE_FILTER_KEEP_NONE) != 0 ||
+      hwloc_topology_set_icache_types_filter(raw, HWLOC_TYPE_FILTER_KEEP_NONE) != 0 ||
+      hwloc_topology_set_io_types_filter(raw, HWLOC_TYPE_FILTER_KEEP_IMPORTANT) != 0 ||
+      hwloc_topology_load(raw) != 0)
+    return nullptr;
+  return topology;
+}
+
+BitmapPtr own_binding(hwloc_topology_t topology) {
+  BitmapPtr binding(hwloc_bitmap_alloc());
+  if (!binding || hwloc_get_cpubind(topology, binding.get(), HWLOC_CPUBIND_PROCESS) != 0) return nullptr;
+  return binding;
+}
+
+}  // namespace efa
