@@ -6,10 +6,12 @@ TopologyPtr load_this_machine() {
   hwloc_topology_t raw = nullptr;
   if (hwloc_topology_init(&raw) != 0) return nullptr;
   TopologyPtr topology(raw);
-  // Caches would only cost time. "Important" keeps NICs, GPUs and the bridges above them.
+  // Only what affinity needs, and quickly: no caches, and no OS devices, for which hwloc's plugins would
+  // start OpenCL and ask an X server for GPUs. "Important" PCI devices are NICs, GPUs and disks.
   if (hwloc_topology_set_cache_types_filter(raw, HWLOC_TYPE_FILTER_KEEP_NONE) != 0 ||
       hwloc_topology_set_icache_types_filter(raw, HWLOC_TYPE_FILTER_KEEP_NONE) != 0 ||
-      hwloc_topology_set_io_types_filter(raw, HWLOC_TYPE_FILTER_KEEP_IMPORTANT) != 0 ||
+      hwloc_topology_set_type_filter(raw, HWLOC_OBJ_PCI_DEVICE, HWLOC_TYPE_FILTER_KEEP_IMPORTANT) != 0 ||
+      hwloc_topology_set_type_filter(raw, HWLOC_OBJ_BRIDGE, HWLOC_TYPE_FILTER_KEEP_IMPORTANT) != 0 ||
       hwloc_topology_load(raw) != 0)
     return nullptr;
   return topology;

@@ -1,7 +1,12 @@
 // NIC affinity: parameters, and machines that are not as they should be.
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
 #include <string>
 
 #include "affinity_node.hpp"
+#include "this_machine.hpp"
 
 using namespace efa;
 using namespace efa::test;
@@ -323,4 +328,28 @@ TEST_CASE("The reason says how rail 0 was chosen", "[affinity]") {
   CHECK(node.choices(false)[2].reason ==
         "process 3 of 3 on the node, over rdmap16s27-rdm, rdmap32s27-rdm, rdmap144s27-rdm, rdmap160s27-rdm "
         "(not bound to cores)");
+}
+
+TEST_CASE("This machine's topology and this process's binding", "[affinity]") {
+  const auto machine = load_this_machine();
+  REQUIRE(machine);
+  const auto binding = own_binding(machine.get());
+  REQUIRE(binding);
+  CHECK(hwloc_bitmap_weight(binding.get()) >= 1);
+  CHECK(hwloc_bitmap_isincluded(binding.get(), hwloc_topology_get_complete_cpuset(machine.get())));
+
+  SECTION("or another machine's, from a file in HWLOC_XMLFILE") {
+    const std::string path = "affinity_test." + std::to_string(getpid()) + ".xml";
+    std::ofstream(path) << to_hwloc_xml(*find_instance("p4d.24xlarge"));
+    REQUIRE(setenv("HWLOC_XMLFILE", path.c_str(), 1) == 0);
+    const auto p4d = load_this_machine();
+    unsetenv("HWLOC_XMLFILE");
+    std::remove(path.c_str());
+    REQUIRE(p4d);
+    const NicAffinity affinity(p4d.get(), nics_of(*find_instance("p4d.24xlarge")), {});
+    const auto core = hwloc_get_obj_by_type(p4d.get(), HWLOC_OBJ_CORE, 30);
+    const auto choice = affinity.choose({core->cpuset, 0, 1});
+    CHECK(choice.rails[0].nearness == Nearness::kNumaNode);
+    CHECK(choice.rails[0].nic == 2);
+  }
 }
