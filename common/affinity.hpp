@@ -39,8 +39,8 @@ struct NicParameters {
 struct ProcessPlace {
   /// Where the process is bound; nullptr, or all cores of the topology: unbound. The caller's.
   hwloc_const_cpuset_t binding = nullptr;
-  int local_rank =
-      0;  ///< among the job's processes on this node; out of range is taken as the nearest in range
+  /// Among the job's processes on this node; out of range is taken as the nearest in range.
+  int local_rank = 0;
   int local_size = 1;
   /// The bindings of all `local_size` processes by local rank, nullptr where one is unbound, if they are
   /// known (by an exchange at start): then balance is exact for any placement. Empty: unknown; then it is
