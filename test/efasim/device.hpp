@@ -129,6 +129,7 @@ struct Cq {
   SpinLock poll_lock;  // from start_poll to end_poll, and while `qps` changes
   std::vector<Qp*> qps;
   Completion current{};
+  unsigned idle_polls = 0;  // in a row
   std::atomic<int> users{0};
   std::atomic<bool> armed{false};  // the next completion makes an event
   std::atomic<bool> overrun{false};

@@ -7,8 +7,8 @@ namespace efasim {
 enum class LogLevel { kError = 0, kInfo = 1 };
 
 // Sets where lines go. `path` may be empty (stderr only). Violations are always written; kInfo lines only when
-// `verbose`. Called once, before other threads exist.
-void log_open(const char* path, bool verbose);
+// `verbose`; `quiet` keeps stderr clean, for tests that want violations. Called once, before other threads exist.
+void log_open(const char* path, bool verbose, bool quiet);
 
 __attribute__((format(printf, 2, 3))) void log_line(LogLevel level, const char* format, ...);
 

@@ -46,7 +46,7 @@ Process* Process::create() {
   auto process = std::make_unique<Process>();
   std::string error;
   bool ok = read_settings(&process->settings, &error);
-  log_open(process->settings.log.c_str(), process->settings.verbose);
+  log_open(process->settings.log.c_str(), process->settings.verbose, process->settings.quiet);
   if (ok && process->settings.directory.empty()) {
     ok = false;
     error = "EFASIM_DIR is not set; start the program with efasim-run";

@@ -72,6 +72,13 @@ bool parse_switch(const std::string& text, int* value) {
   return true;
 }
 
+bool parse_flag(const std::string& text, bool* value) {
+  int on = 0;
+  if (!parse_switch(text, &on)) return false;
+  *value = on != 0;
+  return true;
+}
+
 bool parse_capabilities(const std::string& text, Settings* settings) {
   for (const auto& [key, value] : parse_pairs(text)) {
     if (key == "rdma_read" && parse_switch(value, &settings->rdma_read)) continue;
@@ -106,7 +113,8 @@ const std::vector<SettingName>& setting_names() {
       {"EFASIM_TICK_US", "the device moves traffic itself when the program has not polled for so long (1000)"},
       {"EFASIM_UNRESPONSIVE_MS", "after this time without an answer a work request fails (1000)"},
       {"EFASIM_LOG", "file for violations and faults, beside stderr"},
-      {"EFASIM_VERBOSE", "1: also log set-up and teardown"},
+      {"EFASIM_VERBOSE", "1: also log set-up, teardown, failed work requests and injected faults"},
+      {"EFASIM_QUIET", "1: nothing on stderr"},
   };
   return names;
 }
@@ -170,11 +178,9 @@ bool read_settings(Settings* settings, std::string* error) {
     else if (variable == "EFASIM_TICK_US") ok = parse_small(value, &settings->tick_us) && settings->tick_us > 0;
     else if (variable == "EFASIM_UNRESPONSIVE_MS") ok = parse_small(value, &settings->unresponsive_ms);
     else if (variable == "EFASIM_LOG") settings->log = value;
-    else if (variable == "EFASIM_CMA" || variable == "EFASIM_VERBOSE") {
-      int on = 0;
-      ok = parse_switch(value, &on);
-      (variable == "EFASIM_CMA" ? settings->cma : settings->verbose) = on != 0;
-    }
+    else if (variable == "EFASIM_CMA") ok = parse_flag(value, &settings->cma);
+    else if (variable == "EFASIM_VERBOSE") ok = parse_flag(value, &settings->verbose);
+    else if (variable == "EFASIM_QUIET") ok = parse_flag(value, &settings->quiet);
     if (!ok) {
       *error = variable + "=" + value + ": " + (why.empty() ? "not understood" : why);
       for (const SettingName& name : setting_names()) {

@@ -41,6 +41,7 @@ struct Settings {
   std::vector<FaultRule> faults;
   std::string log;
   bool verbose = false;
+  bool quiet = false;
 };
 
 // A variable of the environment, for the launcher's help and the documentation.

@@ -1,5 +1,6 @@
 """Programs that others wrote, from Debian's packages: how to run them, and how to tell that they passed."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -16,4 +17,105 @@ def python_with_mpi4py():
     return None
 
 
-PROGRAMS = {}
+class NetPipe:
+    """NetPIPE: ping-pong of sizes around all powers of two. With -i it checks every byte, otherwise it measures."""
+
+    program, package = "NPopenmpi", "netpipe-openmpi"
+    largest = 3 << 20  # bytes
+    # As many lines as sizes up to the largest; fewer mean that it stopped early.
+    lines = {True: 35, False: 90}
+
+    def missing(self):
+        return None if shutil.which(self.program) else f"{self.package} is not installed"
+
+    def command(self, words):
+        return [self.program, *words, "-u", str(self.largest), "-n", "5"]
+
+    def prepare(self, directory):
+        pass
+
+    def judge(self, text, _directory):
+        # Its progress goes to stderr, see ignored().
+        checks = re.findall(r"^ *\d+: +\d+ bytes +\d+ times --> +(.*)$", text, re.M)
+        integrity = [check for check in checks if not re.match(r"[\d.]+ Mbps", check)]
+        bad = [check for check in integrity if check != "Integrity check passed"]
+        wanted = self.lines[bool(integrity)]
+        wrong = [f"NetPIPE says: {bad[0]}"] if bad else []
+        return wrong + ([f"NetPIPE ended after {len(checks)} of {wanted} sizes"] if len(checks) < wanted else [])
+
+    def ignored(self, line):
+        """Lines that it prints to stderr in any case."""
+        return re.match(r" *\d+: +\d+ bytes|\d+: \S+$|Now starting the main loop|Doing an integrity check", line)
+
+
+class Hpcc:
+    """HPC Challenge: HPL, PTRANS, RandomAccess, FFT and more, each with a residual or error count of its own."""
+
+    program, package = "hpcc", "hpcc"
+    # HPL's input file, for four processes and a second or so; what follows line 32 adds nothing to PTRANS.
+    settings = """HPL input file of mtl_efa's test
+    HPL.out
+    8 (device: file)
+    1 (problem sizes)
+    600
+    1 (block sizes)
+    40
+    0 (process mapping: by rows)
+    1 (process grids)
+    2
+    2
+    16.0 (threshold of the residual)
+    1
+    2
+    1
+    4
+    1
+    2
+    1
+    1
+    1
+    3
+    1
+    1
+    2
+    64
+    0
+    0
+    1
+    8
+    -
+    0
+    0
+    0
+    0
+    """
+
+    def missing(self):
+        return None if shutil.which(self.program) else f"{self.package} is not installed"
+
+    def command(self, words):
+        return [self.program, *words]
+
+    def prepare(self, directory):
+        lines = [line.strip() for line in self.settings.splitlines()]
+        (directory / "hpccinf.txt").write_text("\n".join(lines))
+
+    def judge(self, _text, directory):
+        output = directory / "hpccoutf.txt"
+        result = output.read_text(errors="replace") if output.exists() else ""
+        wrong = []
+        if "End of HPC Challenge tests." not in result:
+            wrong.append("HPCC did not reach its end")
+        if "Success=1" not in result:
+            wrong.append("HPCC reports no success")
+        wrong += [f"HPCC says: {line.strip()}" for line in result.splitlines()
+                  if re.search(r"\bFAILED\b|[1-9]\d* tests (?:completed and )?failed|found [1-9]\d* errors", line)][:3]
+        if len(re.findall(r"\bPASSED\b", result)) == 0:
+            wrong.append("HPCC reports no test that passed")
+        return wrong
+
+    def ignored(self, _line):
+        return None
+
+
+PROGRAMS = {"NetPIPE": NetPipe(), "HPCC": Hpcc()}
