@@ -101,7 +101,8 @@ static mca_mtl_base_module_t *component_init(MTL_EFA_INIT_ARGUMENTS)
     efa_set_report(mtl_efa.transport, mtl_efa_report);
     efa_limits_get(mtl_efa.transport, &limits);
     mtl_efa.super.mtl_max_tag = limits.max_tag;
-    mtl_efa.super.mtl_max_contextid = (int) limits.max_context;
+    mtl_efa.usual_contexts = MTL_EFA_USUAL_CONTEXTS(limits.max_context);
+    mtl_efa.super.mtl_max_contextid = (int) mtl_efa.usual_contexts;
     if (OMPI_SUCCESS != mtl_efa_publish()) {
         mtl_efa_report(EFA_REPORT_ERROR, "This process's address could not be published through PMIx.");
         efa_close(mtl_efa.transport);
@@ -120,23 +121,58 @@ static int module_finalize(mca_mtl_base_module_t *mtl)
     return OMPI_SUCCESS;
 }
 
-/* Open MPI picks the lowest number that is free on all processes up to mtl_max_contextid, and fails with
- * MPI_ERR_INTERN past it: say what ran out. */
+/* Numbers in use by communicators that have no global one: few, and only with MPI sessions. */
+static struct {
+    uint32_t *numbers;
+    size_t count, room;
+} unusual;
+
+static bool keep_unusual(uint32_t number)
+{
+    for (size_t i = 0; i < unusual.count; ++i) {
+        if (number == unusual.numbers[i]) {
+            return false;
+        }
+    }
+    if (unusual.count == unusual.room) {
+        size_t room = unusual.room ? 2 * unusual.room : 8;
+        uint32_t *numbers = realloc(unusual.numbers, room * sizeof *numbers);
+        if (NULL == numbers) {
+            return false;
+        }
+        unusual.numbers = numbers;
+        unusual.room = room;
+    }
+    unusual.numbers[unusual.count++] = number;
+    return true;
+}
+
 static int add_comm(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm)
 {
-    if (OPAL_UNLIKELY(mtl_efa_local_context(comm) > (uint32_t) mtl->mtl_max_contextid)) {
-        mtl_efa_report(EFA_REPORT_ERROR,
-                       "There are more communicators than the provider's message tags have room for. Free "
-                       "communicators that are no longer used.");
-        return OMPI_ERR_OUT_OF_RESOURCE;
+    uint32_t number = mtl_efa_context(comm, mtl_efa.usual_contexts);
+
+    (void) mtl;
+    if (OPAL_LIKELY(mtl_efa_has_usual_context(comm) ? number <= mtl_efa.usual_contexts : keep_unusual(number))) {
+        return OMPI_SUCCESS;
     }
-    return OMPI_SUCCESS;
+    mtl_efa_report(EFA_REPORT_ERROR,
+                   "There are more communicators than the provider's message tags have room for. Free "
+                   "communicators that are no longer used.");
+    return OMPI_ERR_OUT_OF_RESOURCE;
 }
 
 static int del_comm(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm)
 {
     (void) mtl;
-    (void) comm;
+    if (!mtl_efa_has_usual_context(comm)) {
+        uint32_t number = mtl_efa_context(comm, mtl_efa.usual_contexts);
+        for (size_t i = 0; i < unusual.count; ++i) {
+            if (number == unusual.numbers[i]) {
+                unusual.numbers[i] = unusual.numbers[--unusual.count];
+                break;
+            }
+        }
+    }
     return OMPI_SUCCESS;
 }
 

@@ -86,18 +86,18 @@ static void detached_done(efa_request *core)
     free(core);  /* with the copy of the data behind it */
 }
 
-static inline bool send_envelope(ompi_communicator_t *comm, int dest, int tag, efa_envelope *envelope)
+static inline void send_envelope(const ompi_communicator_t *comm, int dest, int tag, efa_envelope *envelope)
 {
+    envelope->context = mtl_efa_context(comm, mtl_efa.usual_contexts);
     envelope->self_rank = comm->c_my_rank;
     envelope->rank = dest;
     envelope->tag = tag;
     envelope->any_tag = false;
-    return mtl_efa_remote_context(comm, dest, &envelope->context);
 }
 
 static inline void recv_envelope(const ompi_communicator_t *comm, int src, int tag, efa_envelope *envelope)
 {
-    envelope->context = mtl_efa_local_context(comm);
+    envelope->context = mtl_efa_context(comm, mtl_efa.usual_contexts);
     envelope->self_rank = comm->c_my_rank;
     envelope->rank = MPI_ANY_SOURCE == src ? EFA_ANY_SOURCE : src;
     envelope->tag = tag;
@@ -133,9 +133,10 @@ int mtl_efa_send(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int dest
         return error;
     }
     send.core.op.peer = mtl_efa_peer(comm, dest);
-    if (OPAL_UNLIKELY(NULL == send.core.op.peer || !send_envelope(comm, dest, tag, &envelope))) {
+    if (OPAL_UNLIKELY(NULL == send.core.op.peer)) {
         return OMPI_ERR_UNREACH;
     }
+    send_envelope(comm, dest, tag, &envelope);
     if (OPAL_LIKELY(MCA_PML_BASE_SEND_SYNCHRONOUS != mode && NULL == send.core.data.layout) &&
         efa_try_inject(transport, send.core.op.peer, &envelope, send.core.data.buffer, send.core.data.length)) {
         return OMPI_SUCCESS;
@@ -195,9 +196,10 @@ int mtl_efa_isend(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int des
         return error;
     }
     request->core.op.peer = mtl_efa_peer(comm, dest);
-    if (OPAL_UNLIKELY(NULL == request->core.op.peer || !send_envelope(comm, dest, tag, &envelope))) {
+    if (OPAL_UNLIKELY(NULL == request->core.op.peer)) {
         return OMPI_ERR_UNREACH;
     }
+    send_envelope(comm, dest, tag, &envelope);
     request->core.done = send_done;
     request->core.communicator = comm;
     request->core.status.result = EFA_SUCCESS;

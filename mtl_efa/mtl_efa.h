@@ -31,6 +31,7 @@ typedef struct mtl_efa_request {
 typedef struct mtl_efa_module {
     mca_mtl_base_module_t super;
     efa_transport *transport;
+    uint32_t usual_contexts;  /* greatest number of a communicator that has a global one */
 } mtl_efa_module;
 
 extern mca_mtl_base_component_2_0_0_t mca_mtl_efa_component;

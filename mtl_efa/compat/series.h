@@ -44,25 +44,40 @@
 #define MTL_EFA_FLAGS MCA_MTL_BASE_FLAG_SUPPORTS_EXT_CID
 #endif
 
-/* The communicator's number on this process: what peers put into messages for it. */
-static inline uint32_t mtl_efa_local_context(const ompi_communicator_t *comm)
+/* Communicators made from groups (MPI sessions, 5.0) have no number that all their processes share, only an
+ * extended identifier; PMIx of 5.0.7 does not pass on the local numbers either (PMIX_GROUP_LOCAL_CID is not
+ * found). So the upper half of the numbers is for them, and theirs is computed from the identifier: PMIx's
+ * part counts down from 2^32, Open MPI's part is 0 but for intercommunicators. Two that fall on one number
+ * are refused when the second is made (component.c). `most` is the greatest number that fits a tag. */
+#if MTL_EFA_SERIES == 401
+#define MTL_EFA_USUAL_CONTEXTS(most) (most)
+#else
+#define MTL_EFA_USUAL_CONTEXTS(most) ((most) >> 1)
+#endif
+
+static inline bool mtl_efa_has_usual_context(const ompi_communicator_t *comm)
 {
 #if MTL_EFA_SERIES == 401
-    return comm->c_contextid;
+    (void) comm;
+    return true;
 #else
-    return comm->c_index;
+    return OMPI_COMM_IS_GLOBAL_INDEX(comm);
 #endif
 }
 
-/* Its number on the process of rank `peer`. False if PMIx does not say. */
-static inline bool mtl_efa_remote_context(ompi_communicator_t *comm, int peer, uint32_t *context)
+/* The communicator's number, equal on all its processes. `usual` is MTL_EFA_USUAL_CONTEXTS. */
+static inline uint32_t mtl_efa_context(const ompi_communicator_t *comm, uint32_t usual)
 {
 #if MTL_EFA_SERIES == 401
-    (void) peer;
-    *context = comm->c_contextid;
-    return true;
+    (void) usual;
+    return comm->c_contextid;
 #else
-    return OMPI_SUCCESS == ompi_comm_get_remote_cid(comm, peer, context);
+    if (OPAL_LIKELY(OMPI_COMM_IS_GLOBAL_INDEX(comm))) {
+        return comm->c_index;
+    }
+    uint32_t number = ~(uint32_t) comm->c_contextid.cid_base;
+    uint32_t part = (uint32_t) (comm->c_contextid.cid_sub.u64 ^ (comm->c_contextid.cid_sub.u64 >> 32));
+    return (usual + 1) | ((number ^ (part * 2654435761u >> 8)) & usual);
 #endif
 }
 
