@@ -283,6 +283,7 @@ extern "C" efa_result efa_recv_matched(efa_transport* t, efa_request* r, efa_mes
   r->kind = kMatchedRequest;
   r->transfer = nullptr;
   r->landing = nullptr;
+  r->headed = false;
   r->status.source = t->tags.rank(m->bits, m->data);
   r->status.tag = t->tags.tag(m->bits);
   if (!r->op.peer) r->op.peer = m->op.peer;

@@ -91,7 +91,8 @@ struct efa_request {
   int32_t self_rank;
   uint8_t kind;           // RequestKind in request.hpp
   uint8_t awaited;        // events that must still come before `done`
-  uint8_t bounce[EFA_BOUNCE_SIZE];  // a receive this small lands here, so that any control data fits
+  bool headed;            // a receive: the first EFA_BOUNCE_SIZE bytes land in `bounce`, the rest in place
+  uint8_t bounce[EFA_BOUNCE_SIZE];  // see recv.cpp
 };
 
 // Who a peer is, for messages and for matching acknowledgements.
