@@ -34,7 +34,8 @@ int pick(const std::vector<Candidate>& candidates, const Wish& wish) {
     for (const bool up : {true, false}) {
       for (int i = 0; i < static_cast<int>(candidates.size()); ++i) {
         const auto& c = candidates[i];
-        if (c.ipv4 == ipv4 && c.link_up == up && c.loopback == wish.all_ranks_local) fit.push_back(i);
+        const bool reaches = c.provider == "efa" || c.loopback == wish.all_ranks_local;
+        if (c.ipv4 == ipv4 && c.link_up == up && reaches) fit.push_back(i);
       }
       if (!fit.empty()) {
         const bool nics = candidates[fit[0]].provider == "efa";

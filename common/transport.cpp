@@ -102,6 +102,17 @@ bool set_up(efa_transport* t, std::string& why) {
   return start_control(t, why);
 }
 
+// Also in containers with host names of their own: an efa address begins with the NIC's 16-byte GID, and efa
+// itself takes peers with the GID of a local NIC for local.
+bool on_this_node(const efa_transport* t, const Card& card) {
+  if (card.host == t->config.hostname) return true;
+  constexpr size_t kGid = 16;
+  std::string why;
+  const auto own = Card::parse(t->card.data(), t->card.size(), why);
+  return t->traits->name == "efa" && own && own->address.size() >= kGid && card.address.size() >= kGid &&
+         std::equal(own->address.begin(), own->address.begin() + kGid, card.address.begin());
+}
+
 constexpr uint64_t kCloseDrain_ns = 2'000'000'000;
 
 }  // namespace
@@ -198,8 +209,10 @@ extern "C" efa_peer* efa_peer_create(efa_transport* t, const efa_identity* ident
   peer->world_rank = identity->world_rank;
   peer->hostname = card->host;
   peer->nic = card->nic;
-  peer->eager_limit = std::min(t->protocols.eager_limit, card->eager_limit);
-  peer->eager_limit_packed = std::min(t->protocols.eager_limit_packed, card->eager_limit);
+  const uint64_t longest =
+      on_this_node(t, *card) ? std::min(card->eager_limit, t->traits->eager_limit_local) : card->eager_limit;
+  peer->eager_limit = std::min(t->protocols.eager_limit, longest);
+  peer->eager_limit_packed = std::min(t->protocols.eager_limit_packed, longest);
   const int inserted = fi_av_insert(t->rail.av.get(), card->address.data(), 1, &peer->address, 0, nullptr);
   if (inserted != 1)
     return refuse(std::string("fi_av_insert failed on ") + t->rail.nic() + ": " +
