@@ -2,7 +2,6 @@
 #include "mtl_efa.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "ompi/mca/mtl/base/base.h"
 #include "opal/runtime/opal_progress.h"
@@ -12,19 +11,12 @@ static int component_register(void)
     return mtl_efa_register_parameters();
 }
 
-/* The first process of a node speaks for all: what is said here would be the same on each. */
-static bool speaks_for_node(void)
-{
-    const char *local_rank = getenv("OMPI_COMM_WORLD_LOCAL_RANK");
-    return NULL == local_rank || 0 == strcmp(local_rank, "0");
-}
-
 static int component_open(void)
 {
     char why[512];
 
     if (!mtl_efa_abi_matches(why, sizeof why)) {
-        if (speaks_for_node()) {
+        if (mtl_efa_speaks_for_node()) {
             mtl_efa_report(EFA_REPORT_WARNING, why);
         }
         return OPAL_ERR_NOT_AVAILABLE;
@@ -48,7 +40,7 @@ static int component_query(mca_base_module_t **module, int *priority)
         return OPAL_ERR_NOT_AVAILABLE;
     }
     if (!efa_options_check(&mtl_efa_options, why, sizeof why)) {
-        if (speaks_for_node()) {
+        if (mtl_efa_speaks_for_node()) {
             mtl_efa_report(EFA_REPORT_ERROR, why);
         }
         mtl_efa_abort();
@@ -65,7 +57,7 @@ static int progress(void)
 
 static void report_once_per_node(efa_severity severity, const char *text)
 {
-    if (EFA_REPORT_ERROR != severity || speaks_for_node()) {
+    if (EFA_REPORT_ERROR != severity || mtl_efa_speaks_for_node()) {
         mtl_efa_report(severity, text);
     }
 }

@@ -50,7 +50,9 @@ bool mtl_efa_abi_matches(char *why, size_t why_size);
 /* --- report.c --- */
 void mtl_efa_report(efa_severity severity, const char *text);
 void mtl_efa_fatal(const char *text);
-/* Ends the job after a message that was printed already. */
+/* The first process of a node speaks for all while what is said would be the same on each. */
+bool mtl_efa_speaks_for_node(void);
+/* Ends the job after a message that mtl_efa_speaks_for_node() processes have printed. */
 void mtl_efa_abort(void);
 
 /* --- peers.c --- */

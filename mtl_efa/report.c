@@ -70,8 +70,17 @@ void mtl_efa_report(efa_severity severity, const char *text)
     write_whole(out, length + sizeof rule - 1);
 }
 
+bool mtl_efa_speaks_for_node(void)
+{
+    const char *local_rank = getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+    return NULL == local_rank || 0 == strcmp(local_rank, "0");
+}
+
 void mtl_efa_abort(void)
 {
+    if (!mtl_efa_speaks_for_node()) {
+        sleep(3);  /* or the end of this process ends the job before the first one has said why */
+    }
     ompi_rte_abort(1, NULL);
     exit(1);
 }
