@@ -9,6 +9,6 @@ struct efa_completion {
   size_t length = 0;
   uint64_t data = 0;  // completion data: the sender's rank
   uint64_t tag = 0;
-  int error = 0;      // 0 or a positive fi_errno
+  int error = 0;                           // 0 or a positive fi_errno
   const fi_cq_err_entry* entry = nullptr;  // the provider's words; only if the error came from the queue
 };

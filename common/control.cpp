@@ -19,7 +19,9 @@ namespace {
 // Posted at a time. More may arrive at once: the provider keeps what finds no buffer.
 constexpr int kReceives = 16;
 
-ControlOperation* control_of(efa_operation* op) { return reinterpret_cast<ControlOperation*>(op); }
+ControlOperation* control_of(efa_operation* op) {
+  return reinterpret_cast<ControlOperation*>(op);
+}
 
 ControlOperation* take(efa_transport* t) {
   if (t->controls.empty()) {
@@ -48,7 +50,8 @@ void sent(efa_transport* t, efa_operation* op, const efa_completion* c) {
   if (!c->error || c->entry) --t->sends_posted;
   if (c->error && !t->closing) {
     report_failure(t, "sending a control message to", op->peer, *c);
-    t->fatal("A control message could not be delivered, so a peer would wait for ever; the job cannot go on.");
+    t->fatal(
+        "A control message could not be delivered, so a peer would wait for ever; the job cannot go on.");
   }
   t->controls.push_back(control_of(op));
 }
@@ -98,12 +101,15 @@ void send_control(efa_transport* t, efa_peer* peer, const Control& message) {
   submit(t, peer->pending, &control->op);
 }
 
-void free_control(ControlOperation* control) { delete control; }
+void free_control(ControlOperation* control) {
+  delete control;
+}
 
 void handle_control(efa_transport* t, const void* bytes, size_t size) {
   const auto message = parse_control(bytes, size);
   if (!message) {
-    t->fatal("A control message of " + std::to_string(size) + " bytes arrived that this version does not know.");
+    t->fatal("A control message of " + std::to_string(size) +
+             " bytes arrived that this version does not know.");
     return;
   }
   switch (message->type) {

@@ -70,9 +70,10 @@ Choice choose(const Wish& wish, const Offer& offer, const std::vector<std::strin
   for (const auto* list : {&wish.include, &wish.exclude}) {
     for (const auto& name : *list) {
       if (contains(known_providers, name)) continue;
-      choice.why = "The parameter mtl_efa_provider_" + std::string(list == &wish.include ? "include" : "exclude") +
-                   " names \"" + name + "\", which this libfabric (" + std::to_string(FI_MAJOR(wish.library)) + "." +
-                   std::to_string(FI_MINOR(wish.library)) + ") does not have. It has: " + join(known_providers) + ".";
+      choice.why =
+          "The parameter mtl_efa_provider_" + std::string(list == &wish.include ? "include" : "exclude") +
+          " names \"" + name + "\", which this libfabric (" + std::to_string(FI_MAJOR(wish.library)) + "." +
+          std::to_string(FI_MINOR(wish.library)) + ") does not have. It has: " + join(known_providers) + ".";
       return choice;
     }
   }
@@ -154,7 +155,8 @@ std::vector<std::string> Discovery::known_providers() {
   for (const auto& row : kProviders) {
     const std::string name(row.name);
     const auto layer = name.find(';');
-    if (layer != std::string::npos && has(name.substr(0, layer).c_str()) && has(name.substr(layer + 1).c_str()))
+    if (layer != std::string::npos && has(name.substr(0, layer).c_str()) &&
+        has(name.substr(layer + 1).c_str()))
       names.push_back(name);
   }
   return names;

@@ -22,9 +22,9 @@ using InfoPtr = std::unique_ptr<fi_info, InfoDeleter>;
 // One way to reach other processes, as libfabric offers it.
 struct Candidate {
   std::string provider;
-  std::string domain;    // the NIC's name
-  bool loopback = false; // reaches this node only
-  bool ipv4 = true;      // false: IPv6 or another family, taken only when there is no other
+  std::string domain;     // the NIC's name
+  bool loopback = false;  // reaches this node only
+  bool ipv4 = true;       // false: IPv6 or another family, taken only when there is no other
   bool link_up = true;
   const fi_info* info = nullptr;  // owned by the Discovery it came from
 };
@@ -38,7 +38,7 @@ struct Wish {
 };
 
 struct Choice {
-  int index = -1;      // into the candidates of `provider`; -1: none, and `why` says so
+  int index = -1;  // into the candidates of `provider`; -1: none, and `why` says so
   std::string provider;
   std::string why;
 };

@@ -25,13 +25,15 @@ struct efa_message {
   efa_request* receiver;  // once it is being received
   efa_message* next;      // in the list of claimed messages
   uint8_t header[EFA_BOUNCE_SIZE];
-  efa::ReadyToSend rts;   // for a rendezvous, once fetched
+  efa::ReadyToSend rts;  // for a rendezvous, once fetched
 };
 
 namespace efa {
 namespace {
 
-efa_message* message_of(efa_operation* op) { return reinterpret_cast<efa_message*>(op); }
+efa_message* message_of(efa_operation* op) {
+  return reinterpret_cast<efa_message*>(op);
+}
 
 int post_tagged(efa_transport* t, efa_message* m, void* to, size_t size, uint64_t flags) {
   iovec iov{to, size};
@@ -178,10 +180,11 @@ int post_receive(efa_transport* t, efa_operation* op) {
 
 bool can_probe(efa_transport* t) {
   if (FI_VERSION_GE(fi_version(), t->traits->probes_since)) return true;
-  t->report(EFA_REPORT_ERROR, "The provider " + std::string(t->traits->name) +
-                                  " of this libfabric cannot probe for messages (it has no FI_PEEK), so MPI_Probe "
-                                  "and its relatives do not work. Choose another one with the parameter "
-                                  "mtl_efa_provider_include, or a newer libfabric.");
+  t->report(EFA_REPORT_ERROR,
+            "The provider " + std::string(t->traits->name) +
+                " of this libfabric cannot probe for messages (it has no FI_PEEK), so MPI_Probe "
+                "and its relatives do not work. Choose another one with the parameter "
+                "mtl_efa_provider_include, or a newer libfabric.");
   return false;
 }
 

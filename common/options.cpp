@@ -24,9 +24,10 @@ bool number_in_range(const char* name, long value, long least, long greatest, co
 
 bool list_well_formed(const char* name, const char* value, std::string& why) {
   if (!value || efa::split_list(value)) return true;
-  why = std::string("The parameter mtl_efa_") + name + " is \"" + value +
-        "\", but must be a comma-separated list of provider names such as \"efa,shm\", without empty entries, "
-        "spaces or '^'.";
+  why =
+      std::string("The parameter mtl_efa_") + name + " is \"" + value +
+      "\", but must be a comma-separated list of provider names such as \"efa,shm\", without empty entries, "
+      "spaces or '^'.";
   return false;
 }
 

@@ -1,6 +1,6 @@
 // Taking completions from the queue and posting what had to wait.
-#include <rdma/fi_errno.h>
 #include <rdma/fi_eq.h>
+#include <rdma/fi_errno.h>
 
 #include "transport.hpp"
 
@@ -18,7 +18,8 @@ void take_error(efa_transport* t) {
   const ssize_t got = fi_cq_readerr(t->cq, &entry, 0);
   if (got == -FI_EAGAIN) return;
   if (got < 0) {
-    t->fatal(std::string("fi_cq_readerr failed on ") + t->rail.nic() + ": " + fi_strerror(static_cast<int>(-got)));
+    t->fatal(std::string("fi_cq_readerr failed on ") + t->rail.nic() + ": " +
+             fi_strerror(static_cast<int>(-got)));
     return;
   }
   efa_completion c;
@@ -76,7 +77,8 @@ extern "C" int efa_progress(efa_transport* t) {
     efa::take_error(t);
     done = 1;
   } else if (got != -FI_EAGAIN) {
-    t->fatal(std::string("fi_cq_read failed on ") + t->rail.nic() + ": " + fi_strerror(static_cast<int>(-got)));
+    t->fatal(std::string("fi_cq_read failed on ") + t->rail.nic() + ": " +
+             fi_strerror(static_cast<int>(-got)));
   }
   if (!t->pending.empty()) done += t->pending.drain(t, efa::monotonic_ns());
   if (t->threads) t->mutex.unlock();

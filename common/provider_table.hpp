@@ -15,10 +15,10 @@ constexpr uint32_t kNever = UINT32_MAX;  // as a version: not in any that is kno
 constexpr uint64_t kKiB = 1024, kMiB = 1024 * kKiB, kGiB = 1024 * kMiB;
 
 struct ProviderTraits {
-  std::string_view name;  // fi_fabric_attr.prov_name
-  bool one_node;          // cannot leave the node
-  uint64_t extra_caps;    // asked for beside FI_MSG | FI_TAGGED | FI_DIRECTED_RECV
-  uint32_t probes_since;  // libfabric version from which FI_PEEK and FI_CLAIM work
+  std::string_view name;     // fi_fabric_attr.prov_name
+  bool one_node;             // cannot leave the node
+  uint64_t extra_caps;       // asked for beside FI_MSG | FI_TAGGED | FI_DIRECTED_RECV
+  uint32_t probes_since;     // libfabric version from which FI_PEEK and FI_CLAIM work
   uint32_t truncates_since;  // from which a message longer than its receive harms nothing but that receive
   // Protocol thresholds, bytes; see docs/protocols.md for the measurements.
   uint64_t eager_limit;         // contiguous
@@ -39,7 +39,8 @@ struct ProviderTraits {
 // unusable (1.17: the next send fails with "Broken pipe"). So receives are never too short: see recv.cpp.
 // tcp without ofi_rxm serves reliable datagrams itself since libfabric 1.18.
 inline constexpr ProviderTraits kProviders[] = {
-    {"efa", false, FI_LOCAL_COMM | FI_REMOTE_COMM, FI_VERSION(1, 10), kNever, 64 * kKiB, 4 * kKiB, 32 * kKiB, 64 * kKiB},
+    {"efa", false, FI_LOCAL_COMM | FI_REMOTE_COMM, FI_VERSION(1, 10), kNever, 64 * kKiB, 4 * kKiB, 32 * kKiB,
+     64 * kKiB},
     {"shm", true, 0, FI_VERSION(1, 20), kNever, 4 * kKiB, 4 * kKiB, 4 * kKiB, 1 * kGiB},
     {"tcp;ofi_rxm", false, 0, FI_VERSION(1, 9), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB},
     {"tcp", false, 0, FI_VERSION(1, 18), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB},
@@ -49,8 +50,8 @@ inline constexpr ProviderTraits kProviders[] = {
 };
 
 // For a provider that the user names and that has no row: careful values.
-inline constexpr ProviderTraits kUnknownProvider = {"", false, 0, FI_VERSION(1, 9), kNever, 64 * kKiB, 64 * kKiB,
-                                                    32 * kKiB, 64 * kKiB};
+inline constexpr ProviderTraits kUnknownProvider = {"",        false,     0,         FI_VERSION(1, 9), kNever,
+                                                    64 * kKiB, 64 * kKiB, 32 * kKiB, 64 * kKiB};
 
 constexpr const ProviderTraits& provider_traits(std::string_view name) {
   for (const auto& row : kProviders)

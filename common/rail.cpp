@@ -6,8 +6,8 @@ namespace efa {
 namespace {
 
 std::string failure(const char* call, const Rail& rail, int error) {
-  return std::string(call) + " failed on " + rail.provider() + " " + rail.nic() + ": " + fi_strerror(-error) + " (" +
-         std::to_string(error) + ")";
+  return std::string(call) + " failed on " + rail.provider() + " " + rail.nic() + ": " + fi_strerror(-error) +
+         " (" + std::to_string(error) + ")";
 }
 
 // Calls `open` with a place for the object and keeps what it made.
@@ -56,7 +56,10 @@ bool open_rail(const fi_info* info, size_t peers, Rail& rail, std::string& why) 
            [&](fid_ep** out) { return fi_endpoint(rail.domain.get(), own, out, nullptr); });
   if (!opened) return false;
 
-  struct { const char* call; int error; } steps[] = {
+  struct {
+    const char* call;
+    int error;
+  } steps[] = {
       {"fi_ep_bind (completion queue)", fi_ep_bind(rail.ep.get(), &rail.cq->fid, FI_TRANSMIT | FI_RECV)},
       {"fi_ep_bind (address vector)", fi_ep_bind(rail.ep.get(), &rail.av->fid, 0)},
   };

@@ -26,7 +26,6 @@ struct Rail {
   Rail& operator=(const Rail&) = delete;
   ~Rail() { close(); }
 
-
   InfoPtr info;
   FidPtr<fid_fabric> fabric;
   FidPtr<fid_domain> domain;

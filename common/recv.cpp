@@ -34,9 +34,10 @@ int post_receive(efa_transport* t, efa_operation* op) {
   // and the length that arrived tells.
   if (t->overflow && r->landing_size < t->protocols.eager_limit)
     iov[count++] = {t->overflow.get(), t->protocols.eager_limit - r->landing_size};
-  return static_cast<int>(count == 1 ? fi_trecv(t->ep, r->landing, r->landing_size, nullptr, from, r->bits, r->ignore,
-                                                &op->context)
-                                     : fi_trecvv(t->ep, iov, nullptr, count, from, r->bits, r->ignore, &op->context));
+  return static_cast<int>(
+      count == 1
+          ? fi_trecv(t->ep, r->landing, r->landing_size, nullptr, from, r->bits, r->ignore, &op->context)
+          : fi_trecvv(t->ep, iov, nullptr, count, from, r->bits, r->ignore, &op->context));
 }
 
 // Moves what has landed, cut to the receive's length, to where the user wants it.
@@ -68,7 +69,9 @@ void receive_failed(efa_transport* t, efa_request* r, const efa_completion* c) {
     finish(t, r, EFA_TRUNCATED);
     return;
   }
-  finish(t, r, report_failure(t, "receiving up to " + std::to_string(r->data.length) + " bytes from", r->op.peer, *c));
+  finish(
+      t, r,
+      report_failure(t, "receiving up to " + std::to_string(r->data.length) + " bytes from", r->op.peer, *c));
 }
 
 void received(efa_transport* t, efa_operation* op, const efa_completion* c) {

@@ -50,7 +50,9 @@ struct Transfer {
   bool staged() const { return request->data.layout != nullptr; }
 };
 
-Piece* piece_of(efa_operation* op) { return reinterpret_cast<Piece*>(op); }
+Piece* piece_of(efa_operation* op) {
+  return reinterpret_cast<Piece*>(op);
+}
 
 int post_piece_receive(efa_transport* t, efa_operation* op) {
   Piece* p = piece_of(op);
@@ -76,7 +78,8 @@ bool post_next(efa_transport* t, Transfer* tr) {
   p.finished = false;
   if (tr->staged()) {
     p.memory = t->buffers.take(p.size);
-    if (!p.memory || (!tr->receiving && !t->config.pack(tr->request->data.layout, offset, p.memory, p.size))) {
+    if (!p.memory ||
+        (!tr->receiving && !t->config.pack(tr->request->data.layout, offset, p.memory, p.size))) {
       if (p.memory) t->buffers.give(p.memory, p.size);
       tr->result = p.memory ? EFA_FAILED : EFA_OUT_OF_MEMORY;
       return false;
@@ -157,14 +160,15 @@ void piece_completed(efa_transport* t, efa_operation* op, const efa_completion* 
   if (!tr->receiving && (!c->error || c->entry)) --t->sends_posted;
   if (c->error && tr->result == EFA_SUCCESS) {
     tr->result = t->closing ? EFA_CANCELED
-                            : report_failure(t, std::string(tr->receiving ? "receiving" : "sending") + " piece " +
-                                                    std::to_string(p->index) + " of a message of " +
-                                                    std::to_string(tr->length) + " bytes " +
-                                                    (tr->receiving ? "from" : "to"),
+                            : report_failure(t,
+                                             std::string(tr->receiving ? "receiving" : "sending") +
+                                                 " piece " + std::to_string(p->index) + " of a message of " +
+                                                 std::to_string(tr->length) + " bytes " +
+                                                 (tr->receiving ? "from" : "to"),
                                              op->peer, *c);
   } else if (!c->error && tr->receiving && c->length != p->size && tr->result == EFA_SUCCESS) {
-    t->fatal("A piece of " + std::to_string(c->length) + " bytes came from " + to_string(op->peer) + " where " +
-             std::to_string(p->size) + " were announced.");
+    t->fatal("A piece of " + std::to_string(c->length) + " bytes came from " + to_string(op->peer) +
+             " where " + std::to_string(p->size) + " were announced.");
     tr->result = EFA_FAILED;
   }
   p->finished = true;
@@ -230,8 +234,8 @@ void clear_to_send(efa_transport* t, const Control& message) {
   efa_request* r = t->ready_to_send.find(message.request);
   if (!r || r->op.peer->uid != message.sender || message.length > r->data.length ||
       (message.length && (message.length - 1) / message.piece > UINT32_MAX)) {
-    t->fatal("An impossible message arrived from " + (r ? to_string(r->op.peer) : std::string("a peer")) + ": " +
-             to_string(message) + ".");
+    t->fatal("An impossible message arrived from " + (r ? to_string(r->op.peer) : std::string("a peer")) +
+             ": " + to_string(message) + ".");
     return;
   }
   t->ready_to_send.remove(message.request);

@@ -13,7 +13,8 @@ const char* advice(int error) {
   switch (error) {
     case FI_ETIMEDOUT:
       return " The provider refused the operation for as long as the parameter mtl_efa_send_timeout allows: "
-             "the peer does not receive (stopped, overloaded or dead), or the network between the two is down. "
+             "the peer does not receive (stopped, overloaded or dead), or the network between the two is "
+             "down. "
              "On EC2 the security group must allow all traffic from and to itself.";
     case FI_EHOSTUNREACH:
     case FI_ECONNREFUSED:
@@ -22,7 +23,8 @@ const char* advice(int error) {
     case FI_ENOTCONN:
     case FI_EIO:
       return " The peer died or cannot be reached. Look for an earlier message of that process; on EC2 the "
-             "security group must allow all traffic from and to itself, and all instances must be in one subnet.";
+             "security group must allow all traffic from and to itself, and all instances must be in one "
+             "subnet.";
     case FI_ENOMEM:
       return " Check `ulimit -l` (locked memory) and the number of ranks per node; fewer ranks or a larger "
              "limit help.";
@@ -54,18 +56,18 @@ efa_result result_of(int error) {
 
 std::string to_string(const efa_peer* peer) {
   if (!peer) return "any source";
-  return "rank " + std::to_string(peer->world_rank) + " on host " + peer->hostname + " (NIC " + peer->nic + ")";
+  return "rank " + std::to_string(peer->world_rank) + " on host " + peer->hostname + " (NIC " + peer->nic +
+         ")";
 }
 
 efa_result report_failure(efa_transport* t, const std::string& what, const efa_peer* peer,
                           const efa_completion& c) {
   std::string text = "Rank " + std::to_string(t->config.self.world_rank) + " on host " + t->config.hostname +
-                     " (" + t->traits->name.data() + ", NIC " + (t->rail.info ? t->rail.nic() : "?") + "): " + what +
-                     " " + to_string(peer) + " failed: " + fi_strerror(c.error);
+                     " (" + t->traits->name.data() + ", NIC " + (t->rail.info ? t->rail.nic() : "?") +
+                     "): " + what + " " + to_string(peer) + " failed: " + fi_strerror(c.error);
   if (c.entry) {
     char words[256] = "";
-    const char* said =
-        fi_cq_strerror(t->cq, c.entry->prov_errno, c.entry->err_data, words, sizeof words);
+    const char* said = fi_cq_strerror(t->cq, c.entry->prov_errno, c.entry->err_data, words, sizeof words);
     if (said && *said) text += "; the provider says: " + std::string(said);
     text += " (" + std::to_string(c.entry->prov_errno) + ")";
   }

@@ -22,8 +22,8 @@ int post_eager(efa_transport* t, efa_operation* op) {
 }
 
 std::string describe_send(const efa_transport* t, const efa_request* r) {
-  return "sending " + std::to_string(r->data.length) + " bytes with tag " + std::to_string(t->tags.tag(r->bits)) +
-         " to";
+  return "sending " + std::to_string(r->data.length) + " bytes with tag " +
+         std::to_string(t->tags.tag(r->bits)) + " to";
 }
 
 namespace {
@@ -66,9 +66,9 @@ extern "C" bool efa_try_inject(efa_transport* t, efa_peer* peer, const efa_envel
   if (!peer->pending.empty()) return false;
   const uint64_t bits = t->tags.send_bits(e->context, efa::kKindEager, e->self_rank, e->tag);
   // Any error, FI_EAGAIN included, shows again when the caller sends with a request.
-  return (t->tags.rank_in_tag()
-              ? fi_tinject(t->ep, buffer, length, peer->address, bits)
-              : fi_tinjectdata(t->ep, buffer, length, static_cast<uint32_t>(e->self_rank), peer->address, bits)) == 0;
+  return (t->tags.rank_in_tag() ? fi_tinject(t->ep, buffer, length, peer->address, bits)
+                                : fi_tinjectdata(t->ep, buffer, length, static_cast<uint32_t>(e->self_rank),
+                                                 peer->address, bits)) == 0;
 }
 
 extern "C" efa_result efa_send(efa_transport* t, efa_request* r, const efa_envelope* e, efa_send_mode mode) {
@@ -93,7 +93,8 @@ extern "C" efa_result efa_send(efa_transport* t, efa_request* r, const efa_envel
     return EFA_SUCCESS;
   }
 
-  r->bits = t->tags.send_bits(e->context, synchronous ? efa::kKindSync : efa::kKindEager, e->self_rank, e->tag);
+  r->bits =
+      t->tags.send_bits(e->context, synchronous ? efa::kKindSync : efa::kKindEager, e->self_rank, e->tag);
   r->landing = r->data.buffer;
   r->landing_size = length;
   if (packed) {

@@ -12,7 +12,9 @@ constexpr unsigned kKindBits = 4;
 constexpr unsigned kLeastTagBits = 16, kLeastContextBits = 8, kUsualContextBits = 12, kLeastRankBits = 16;
 constexpr unsigned kPieceBits = 32, kMostHandleBits = 24;
 
-constexpr uint64_t ones(unsigned count) { return count >= 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1; }
+constexpr uint64_t ones(unsigned count) {
+  return count >= 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1;
+}
 
 }  // namespace
 
@@ -27,9 +29,10 @@ std::optional<TagLayout> TagLayout::make(const TagSpace& space, std::string& why
     tag_bits = bits;
     if (usable < kKindBits + tag_bits + kLeastContextBits) continue;
     const unsigned rest = usable - kKindBits - tag_bits;
-    rank_bits = rank_beside ? 0 : std::min(rest - kLeastContextBits, rest > kUsualContextBits + kLeastRankBits
-                                                                         ? rest - kUsualContextBits
-                                                                         : kLeastRankBits);
+    rank_bits = rank_beside ? 0
+                            : std::min(rest - kLeastContextBits, rest > kUsualContextBits + kLeastRankBits
+                                                                     ? rest - kUsualContextBits
+                                                                     : kLeastRankBits);
     context_bits = std::min(rest - rank_bits, 31u);
     fits = (rank_beside || rank_bits >= kLeastRankBits) && tag_bits + rank_bits >= kPieceBits;
     if (fits) break;
@@ -51,8 +54,7 @@ std::optional<TagLayout> TagLayout::make(const TagSpace& space, std::string& why
   layout.user_kinds_ = uint64_t{kKindSync | kKindRts | kKindReserved} << layout.kind_shift_;
   layout.max_context_ = static_cast<uint32_t>(ones(context_bits));
   layout.max_rank_ = rank_beside ? INT32_MAX : static_cast<uint32_t>(ones(rank_bits));
-  layout.max_handle_ =
-      static_cast<uint32_t>(ones(std::min(kMostHandleBits, usable - kPieceBits - 1)));
+  layout.max_handle_ = static_cast<uint32_t>(ones(std::min(kMostHandleBits, usable - kPieceBits - 1)));
   return layout;
 }
 

@@ -16,17 +16,17 @@ namespace efa {
 
 enum Kind : uint64_t {
   kKindEager = 0,
-  kKindSync = 1,     // eager, and the sender waits for an acknowledgement of the match
-  kKindRts = 2,      // the payload is a ready-to-send message, the data follows
+  kKindSync = 1,  // eager, and the sender waits for an acknowledgement of the match
+  kKindRts = 2,   // the payload is a ready-to-send message, the data follows
   kKindReserved = 4,
   kKindControl = 8,  // a piece of rendezvous data
 };
 
 // What a provider offers, from fi_info.
 struct TagSpace {
-  uint64_t format;       // ep_attr->mem_tag_format: the highest set bit is the highest that may be used
-  size_t data_size;      // domain_attr->cq_data_size, bytes
-  bool directed_receive; // FI_DIRECTED_RECV granted
+  uint64_t format;        // ep_attr->mem_tag_format: the highest set bit is the highest that may be used
+  size_t data_size;       // domain_attr->cq_data_size, bytes
+  bool directed_receive;  // FI_DIRECTED_RECV granted
 };
 
 class TagLayout {
@@ -42,8 +42,8 @@ class TagLayout {
   }
   // What a receive asks for; `rank` < 0 for any source.
   uint64_t recv_bits(uint32_t context, int32_t rank, int32_t tag, bool any_tag) const {
-    uint64_t bits = (uint64_t{context} << context_shift_) |
-                    (any_tag ? 0 : (static_cast<uint32_t>(tag) & tag_mask_));
+    uint64_t bits =
+        (uint64_t{context} << context_shift_) | (any_tag ? 0 : (static_cast<uint32_t>(tag) & tag_mask_));
     if (rank_in_tag() && rank >= 0) bits |= uint64_t{static_cast<uint32_t>(rank)} << tag_bits_;
     return bits;
   }
@@ -73,7 +73,8 @@ class TagLayout {
   uint64_t piece_bits(uint32_t handle, uint32_t piece) const {
     const unsigned below = kind_shift_ + 3 - 32;
     const uint64_t low = handle & ((1u << below) - 1);
-    return (kKindControl << kind_shift_) | (uint64_t{handle} >> below << context_shift_) | (low << 32) | piece;
+    return (kKindControl << kind_shift_) | (uint64_t{handle} >> below << context_shift_) | (low << 32) |
+           piece;
   }
 
   bool rank_in_tag() const { return rank_mask_ != 0; }

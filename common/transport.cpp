@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "lists.hpp"
+#include "nic_choice.hpp"
 
 namespace efa {
 namespace {
@@ -36,7 +37,11 @@ bool decide_protocols(efa_transport* t, std::string& why) {
   const fi_info* info = t->rail.info.get();
   const efa_options& options = t->config.options;
   const uint64_t inject = info->tx_attr->inject_size, longest = info->ep_attr->max_msg_size;
-  struct { const char* name; long value; uint64_t most; } bounds[] = {
+  struct {
+    const char* name;
+    long value;
+    uint64_t most;
+  } bounds[] = {
       {"inject_limit", options.inject_limit, inject},
       {"eager_limit", options.eager_limit, longest},
       {"eager_limit_packed", options.eager_limit_packed, longest},
@@ -46,8 +51,8 @@ bool decide_protocols(efa_transport* t, std::string& why) {
   for (const auto& bound : bounds) {
     if (bound.value < 0 || static_cast<uint64_t>(bound.value) <= bound.most) continue;
     why = "The parameter mtl_efa_" + std::string(bound.name) + " is " + std::to_string(bound.value) +
-          ", but the provider " + std::string(t->traits->name) + " allows at most " + std::to_string(bound.most) +
-          " bytes (0 to " + std::to_string(bound.most) + ", or -1: automatic).";
+          ", but the provider " + std::string(t->traits->name) + " allows at most " +
+          std::to_string(bound.most) + " bytes (0 to " + std::to_string(bound.most) + ", or -1: automatic).";
     return false;
   }
   Protocols& p = t->protocols;
@@ -55,8 +60,8 @@ bool decide_protocols(efa_transport* t, std::string& why) {
   // What a receive's bounce takes is always eager, so that ready-to-send stands for longer messages only.
   p.eager_limit = std::max<uint64_t>(std::min(limit_of(options.eager_limit, t->traits->eager_limit), longest),
                                      EFA_BOUNCE_SIZE);
-  p.eager_limit_packed = std::clamp<uint64_t>(limit_of(options.eager_limit_packed, t->traits->eager_limit_packed),
-                                              EFA_BOUNCE_SIZE, p.eager_limit);
+  p.eager_limit_packed = std::clamp<uint64_t>(
+      limit_of(options.eager_limit_packed, t->traits->eager_limit_packed), EFA_BOUNCE_SIZE, p.eager_limit);
   p.piece = std::max<uint64_t>(std::min(limit_of(options.chunk_size, t->traits->piece), longest), 1);
   p.staging = static_cast<uint64_t>(options.staging_size);
   p.window = static_cast<unsigned>(options.staging_window);
@@ -66,22 +71,24 @@ bool decide_protocols(efa_transport* t, std::string& why) {
   return true;
 }
 
-void say_what_is_used(efa_transport* t) {
+void say_what_is_used(efa_transport* t, const NicPick& nic) {
   const auto& self = t->config.self;
   const Protocols& p = t->protocols;
   const uint32_t library = fi_version();
   const std::string version = std::to_string(FI_MAJOR(library)) + "." + std::to_string(FI_MINOR(library));
   const std::string provider = t->rail.provider();
   if (provider != "efa" && self.world_rank == 0)
-    t->report(EFA_REPORT_NOTICE, "no EFA device is used: MPI messages go over libfabric's provider " + provider +
-                                     " (libfabric " + version + ")");
+    t->report(EFA_REPORT_NOTICE, "no EFA device is used: MPI messages go over libfabric's provider " +
+                                     provider + " (libfabric " + version + ")");
   t->report(EFA_REPORT_VERBOSE,
-            "rank " + std::to_string(self.world_rank) + " on host " + t->config.hostname + ": provider " + provider +
-                " (libfabric " + version + "), NIC " + t->rail.nic() + "; inject up to " +
+            "rank " + std::to_string(self.world_rank) + " on host " + t->config.hostname + ": provider " +
+                provider + " (libfabric " + version + "), NIC " + t->rail.nic() + " (" +
+                (nic.place.empty() ? "no PCI device" : nic.place) + "); inject up to " +
                 std::to_string(p.inject_limit) + " bytes, eager up to " + std::to_string(p.eager_limit) +
-                " (noncontiguous " + std::to_string(p.eager_limit_packed) + "), then rendezvous in pieces of " +
-                std::to_string(p.piece) + " (noncontiguous " + std::to_string(p.staging) + "), " +
-                std::to_string(p.window) + " in flight");
+                " (noncontiguous " + std::to_string(p.eager_limit_packed) +
+                "), then rendezvous in pieces of " + std::to_string(p.piece) + " (noncontiguous " +
+                std::to_string(p.staging) + "), " + std::to_string(p.window) + " in flight");
+  if (!nic.hint.empty() && self.world_rank == 0) t->report(EFA_REPORT_VERBOSE, nic.hint);
 }
 
 // Everything after the rail itself. False with a reason.
@@ -128,7 +135,8 @@ efa_transport::efa_transport(const efa_config& from, const efa::TagLayout& layou
 efa_transport::~efa_transport() = default;
 
 extern "C" bool efa_available(const efa_options* options) {
-  const auto include = efa::list_of(options->provider_include), exclude = efa::list_of(options->provider_exclude);
+  const auto include = efa::list_of(options->provider_include),
+             exclude = efa::list_of(options->provider_exclude);
   const auto names = [](const std::vector<std::string>& list) {
     return std::find(list.begin(), list.end(), "efa") != list.end();
   };
@@ -152,7 +160,8 @@ extern "C" efa_transport* efa_open(const efa_config* config) {
       wish_of(*config), [&](const std::string& name) { return offered = discovery.offer(name); },
       Discovery::known_providers());
   if (choice.index < 0) return refuse(choice.why);
-  const fi_info* info = offered[static_cast<size_t>(choice.index)].info;
+  const NicPick nic = pick_nic(offered, config->local_rank, config->local_ranks);
+  const fi_info* info = offered[static_cast<size_t>(nic.index < 0 ? choice.index : nic.index)].info;
 
   std::string why;
   const TagSpace space{info->ep_attr->mem_tag_format, info->domain_attr->cq_data_size,
@@ -167,7 +176,7 @@ extern "C" efa_transport* efa_open(const efa_config* config) {
     efa_close(t.release());
     return refuse(why);
   }
-  say_what_is_used(t.get());
+  say_what_is_used(t.get(), nic);
   return t.release();
 }
 
@@ -201,7 +210,8 @@ extern "C" efa_peer* efa_peer_create(efa_transport* t, const efa_identity* ident
   const auto card = Card::parse(bytes, size, why);
   if (!card) return refuse(why);
   if (card->provider != t->rail.provider())
-    return refuse("it uses libfabric's provider " + card->provider + ", this process uses " + t->rail.provider() +
+    return refuse("it uses libfabric's provider " + card->provider + ", this process uses " +
+                  t->rail.provider() +
                   "; name one that all processes have with the parameter mtl_efa_provider_include");
 
   auto peer = std::make_unique<efa_peer>();

@@ -35,25 +35,27 @@ enum RequestKind : uint8_t { kNoRequest = 0, kSendRequest, kRecvRequest, kMatche
 
 struct ControlOperation;
 
-inline efa_request* request_of(efa_operation* op) { return reinterpret_cast<efa_request*>(op); }
+inline efa_request* request_of(efa_operation* op) {
+  return reinterpret_cast<efa_request*>(op);
+}
 static_assert(offsetof(efa_request, op) == 0 && offsetof(efa_operation, context) == 0);
 
 // How the transport sends, decided once at set-up.
 struct Protocols {
-  uint64_t inject_limit = 0;        // bytes, as all below
+  uint64_t inject_limit = 0;  // bytes, as all below
   uint64_t eager_limit = 0;
   uint64_t eager_limit_packed = 0;
-  uint64_t piece = 0;               // of a contiguous rendezvous
-  uint64_t staging = 0;             // of a noncontiguous one
-  unsigned window = 0;              // pieces in flight for one message
-  bool truncates = false;           // the provider survives a message that is longer than its receive
+  uint64_t piece = 0;      // of a contiguous rendezvous
+  uint64_t staging = 0;    // of a noncontiguous one
+  unsigned window = 0;     // pieces in flight for one message
+  bool truncates = false;  // the provider survives a message that is longer than its receive
 };
 
 // Counted where it costs nothing; for tests, the tool and error reports.
 struct Stats {
   uint64_t eager_sent = 0, rendezvous_sent = 0, rendezvous_received = 0;
-  uint64_t deferred = 0;   // operations that had to wait in the pending queue
-  uint64_t claimed = 0;    // messages taken out of matching by a probe
+  uint64_t deferred = 0;  // operations that had to wait in the pending queue
+  uint64_t claimed = 0;   // messages taken out of matching by a probe
 };
 
 }  // namespace efa
@@ -85,7 +87,7 @@ struct efa_transport {
   std::vector<uint8_t> card;
   efa::Stats stats;
   efa::BufferPool buffers{16 * efa::kMiB};
-  std::unique_ptr<char[]> overflow;  // takes what is behind a receive's end; nobody reads it
+  std::unique_ptr<char[]> overflow;              // takes what is behind a receive's end; nobody reads it
   efa::IdTable<efa_request> ready_to_send;       // rendezvous sends that wait for their receiver
   std::vector<efa_request*> synchronous;         // eager synchronous sends that wait for theirs
   std::vector<efa::ControlOperation*> controls;  // unused ones

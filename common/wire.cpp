@@ -58,16 +58,20 @@ std::optional<Control> parse_control(const void* bytes, size_t size) {
 
 std::string to_string(const ReadyToSend& m) {
   char text[160];
-  std::snprintf(text, sizeof text, "RTS{version %u, flags %u, request %" PRIx64 ", length %" PRIu64
-                ", piece %" PRIu64 "}", m.version, m.flags, m.request, m.length, m.piece);
+  std::snprintf(text, sizeof text,
+                "RTS{version %u, flags %u, request %" PRIx64 ", length %" PRIu64 ", piece %" PRIu64 "}",
+                m.version, m.flags, m.request, m.length, m.piece);
   return text;
 }
 
 std::string to_string(const Control& m) {
   char text[200];
-  std::snprintf(text, sizeof text, "%s{version %u, sender %" PRIx64 ", request %" PRIx64 ", length %" PRIu64
-                ", piece %" PRIu64 ", handle %u}",
-                m.type == ControlType::clear_to_send ? "CTS" : m.type == ControlType::acknowledge ? "ACK" : "?",
+  std::snprintf(text, sizeof text,
+                "%s{version %u, sender %" PRIx64 ", request %" PRIx64 ", length %" PRIu64 ", piece %" PRIu64
+                ", handle %u}",
+                m.type == ControlType::clear_to_send ? "CTS"
+                : m.type == ControlType::acknowledge ? "ACK"
+                                                     : "?",
                 m.version, m.sender, m.request, m.length, m.piece, m.handle);
   return text;
 }
@@ -101,8 +105,8 @@ std::optional<Card> Card::parse(const void* bytes, size_t size, std::string& why
     }
   }
   const auto provider = take(in), limit = take(in), nic = take(in), host = take(in), address = take(in);
-  if (!version || !provider || !limit || limit->size() != sizeof card.eager_limit || !nic || !host || !address ||
-      address->empty()) {
+  if (!version || !provider || !limit || limit->size() != sizeof card.eager_limit || !nic || !host ||
+      !address || address->empty()) {
     why = "its address information is damaged";
     return std::nullopt;
   }

@@ -21,12 +21,12 @@ constexpr uint16_t kWireVersion = 1;
 
 // Sent as a tagged message in place of data that is longer than the eager limit. Fits a receive's bounce.
 struct ReadyToSend {
-  uint32_t magic;        // kMagic: guards against a foreign message with our kind bits
+  uint32_t magic;  // kMagic: guards against a foreign message with our kind bits
   uint16_t version;
-  uint16_t flags;        // kPacked: the sender packs, so pieces no longer than `piece`
-  uint64_t request;      // the sender's id; comes back in ClearToSend
-  uint64_t length;       // bytes of the whole message
-  uint64_t piece;        // the sender's preferred length of a piece
+  uint16_t flags;    // kPacked: the sender packs, so pieces no longer than `piece`
+  uint64_t request;  // the sender's id; comes back in ClearToSend
+  uint64_t length;   // bytes of the whole message
+  uint64_t piece;    // the sender's preferred length of a piece
 
   static constexpr uint32_t kMagic = 0x53545245;  // "ERTS"
   static constexpr uint16_t kPacked = 1;
@@ -40,7 +40,7 @@ enum class ControlType : uint16_t {
 
 // Sent as an untagged message, so that it never meets a receive of the user.
 struct Control {
-  uint32_t magic;    // kMagic
+  uint32_t magic;  // kMagic
   uint16_t version;
   ControlType type;
   uint64_t sender;   // uid of the process that sends this
@@ -63,9 +63,9 @@ std::string to_string(const Control&);
 // What a process publishes about itself.
 struct Card {
   uint16_t version = kWireVersion;
-  std::string provider;        // both sides must use the same
-  uint64_t eager_limit = 0;    // the longest eager message that a noncontiguous receive can take
-  std::string nic, host;       // for messages
+  std::string provider;          // both sides must use the same
+  uint64_t eager_limit = 0;      // the longest eager message that a noncontiguous receive can take
+  std::string nic, host;         // for messages
   std::vector<uint8_t> address;  // fi_getname
 
   std::vector<uint8_t> serialize() const;

@@ -5,17 +5,16 @@
 #include <stdio.h>
 #include <string.h>
 
-
 /* Every structure that the shim reads or embeds and that Open MPI has a class descriptor of. */
-#define CHECKED_TYPES(CHECK) \
-    CHECK(opal_mutex_t)      \
-    CHECK(opal_convertor_t)  \
-    CHECK(opal_datatype_t)   \
-    CHECK(opal_proc_t)       \
+#define CHECKED_TYPES(CHECK)   \
+    CHECK(opal_mutex_t)        \
+    CHECK(opal_convertor_t)    \
+    CHECK(opal_datatype_t)     \
+    CHECK(opal_proc_t)         \
     CHECK(ompi_communicator_t) \
-    CHECK(ompi_group_t)      \
-    CHECK(ompi_message_t)    \
-    CHECK(ompi_proc_t)       \
+    CHECK(ompi_group_t)        \
+    CHECK(ompi_message_t)      \
+    CHECK(ompi_proc_t)         \
     CHECK(ompi_request_t)
 
 bool mtl_efa_abi_matches(char *why, size_t why_size)
@@ -26,19 +25,20 @@ bool mtl_efa_abi_matches(char *why, size_t why_size)
     PMPI_Get_library_version(version, &length);
     if (2 != sscanf(version, "Open MPI v%d.%d", &major, &minor) || OMPI_MAJOR_VERSION != major ||
         OMPI_MINOR_VERSION != minor) {
-        snprintf(why, why_size,
-                 "This mtl_efa was built for Open MPI %d.%d and cannot run with \"%.*s\". Build it against that "
-                 "Open MPI, or remove it from the directories that it is loaded from.",
-                 OMPI_MAJOR_VERSION, OMPI_MINOR_VERSION, (int) strcspn(version, ","), version);
+        snprintf(
+            why, why_size,
+            "This mtl_efa was built for Open MPI %d.%d and cannot run with \"%.*s\". Build it against that "
+            "Open MPI, or remove it from the directories that it is loaded from.",
+            OMPI_MAJOR_VERSION, OMPI_MINOR_VERSION, (int) strcspn(version, ","), version);
         return false;
     }
-#define CHECK(type)                                                                                         \
-    if (type##_class.cls_sizeof != sizeof(type)) {                                                          \
-        snprintf(why, why_size,                                                                             \
-                 "This mtl_efa was built with headers in which " #type " has %zu bytes; in the running "     \
-                 "Open MPI %d.%d it has %zu. Build it against the headers of that very installation.",      \
-                 sizeof(type), major, minor, type##_class.cls_sizeof);                                      \
-        return false;                                                                                       \
+#define CHECK(type)                                                                                      \
+    if (type##_class.cls_sizeof != sizeof(type)) {                                                       \
+        snprintf(why, why_size,                                                                          \
+                 "This mtl_efa was built with headers in which " #type " has %zu bytes; in the running " \
+                 "Open MPI %d.%d it has %zu. Build it against the headers of that very installation.",   \
+                 sizeof(type), major, minor, type##_class.cls_sizeof);                                   \
+        return false;                                                                                    \
     }
     CHECKED_TYPES(CHECK)
 #undef CHECK

@@ -68,7 +68,8 @@ static mca_mtl_base_module_t *component_init(MTL_EFA_INIT_ARGUMENTS)
         .options = mtl_efa_options,
         .threads = mpi_threads,
         .named_by_user = mtl_efa_named_by_user(),
-        .all_ranks_local = (uint32_t) ompi_process_info.num_local_peers + 1 >= (uint32_t) ompi_process_info.num_procs,
+        .all_ranks_local =
+            (uint32_t) ompi_process_info.num_local_peers + 1 >= (uint32_t) ompi_process_info.num_procs,
         .local_rank = ompi_process_info.my_local_rank,
         .local_ranks = (int32_t) ompi_process_info.num_local_peers + 1,
         .hostname = ompi_process_info.nodename,
@@ -86,7 +87,7 @@ static mca_mtl_base_module_t *component_init(MTL_EFA_INIT_ARGUMENTS)
     mtl_efa.transport = efa_open(&config);
     if (NULL == mtl_efa.transport) {
         if (config.named_by_user) {
-            mtl_efa_abort();  /* to go on with another transport would be a guess */
+            mtl_efa_abort(); /* to go on with another transport would be a guess */
         }
         return NULL;
     }
@@ -144,7 +145,8 @@ static int add_comm(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm)
     uint32_t number = mtl_efa_context(comm, mtl_efa.usual_contexts);
 
     (void) mtl;
-    if (OPAL_LIKELY(mtl_efa_has_usual_context(comm) ? number <= mtl_efa.usual_contexts : keep_unusual(number))) {
+    if (OPAL_LIKELY(mtl_efa_has_usual_context(comm) ? number <= mtl_efa.usual_contexts
+                                                    : keep_unusual(number))) {
         return OMPI_SUCCESS;
     }
     mtl_efa_report(EFA_REPORT_ERROR,
@@ -169,38 +171,38 @@ static int del_comm(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm)
 }
 
 mtl_efa_module mtl_efa = {
-    .super = {
-        .mtl_request_size = sizeof(mtl_efa_request) - sizeof(mca_mtl_request_t),
-        .mtl_flags = MTL_EFA_FLAGS,
-        .mtl_add_procs = mtl_efa_add_procs,
-        .mtl_del_procs = mtl_efa_del_procs,
-        .mtl_finalize = module_finalize,
-        .mtl_send = mtl_efa_send,
-        .mtl_isend = mtl_efa_isend,
-        .mtl_irecv = mtl_efa_irecv,
-        .mtl_iprobe = mtl_efa_iprobe,
-        .mtl_imrecv = mtl_efa_imrecv,
-        .mtl_improbe = mtl_efa_improbe,
-        .mtl_cancel = mtl_efa_cancel,
-        .mtl_add_comm = add_comm,
-        .mtl_del_comm = del_comm,
-    },
+    .super =
+        {
+            .mtl_request_size = sizeof(mtl_efa_request) - sizeof(mca_mtl_request_t),
+            .mtl_flags = MTL_EFA_FLAGS,
+            .mtl_add_procs = mtl_efa_add_procs,
+            .mtl_del_procs = mtl_efa_del_procs,
+            .mtl_finalize = module_finalize,
+            .mtl_send = mtl_efa_send,
+            .mtl_isend = mtl_efa_isend,
+            .mtl_irecv = mtl_efa_irecv,
+            .mtl_iprobe = mtl_efa_iprobe,
+            .mtl_imrecv = mtl_efa_imrecv,
+            .mtl_improbe = mtl_efa_improbe,
+            .mtl_cancel = mtl_efa_cancel,
+            .mtl_add_comm = add_comm,
+            .mtl_del_comm = del_comm,
+        },
 };
 
 OMPI_DECLSPEC mca_mtl_base_component_2_0_0_t mca_mtl_efa_component = {
-    .mtl_version = {
-        MCA_MTL_BASE_VERSION_2_0_0,
-        .mca_component_name = "efa",
-        .mca_component_major_version = MTL_EFA_VERSION_MAJOR,
-        .mca_component_minor_version = MTL_EFA_VERSION_MINOR,
-        .mca_component_release_version = MTL_EFA_VERSION_RELEASE,
-        .mca_open_component = component_open,
-        .mca_close_component = component_close,
-        .mca_query_component = component_query,
-        .mca_register_component_params = component_register,
-    },
-    .mtl_data = {
-        MCA_BASE_METADATA_PARAM_NONE
-    },
+    .mtl_version =
+        {
+            MCA_MTL_BASE_VERSION_2_0_0,
+            .mca_component_name = "efa",
+            .mca_component_major_version = MTL_EFA_VERSION_MAJOR,
+            .mca_component_minor_version = MTL_EFA_VERSION_MINOR,
+            .mca_component_release_version = MTL_EFA_VERSION_RELEASE,
+            .mca_open_component = component_open,
+            .mca_close_component = component_close,
+            .mca_query_component = component_query,
+            .mca_register_component_params = component_register,
+        },
+    .mtl_data = {MCA_BASE_METADATA_PARAM_NONE},
     .mtl_init = component_init,
 };

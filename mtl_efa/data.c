@@ -1,4 +1,5 @@
-/* What a convertor describes, as the transport wants it: contiguous memory, or a layout to pack and unpack. */
+/* What a convertor describes, as the transport wants it: contiguous memory, or a layout to pack and unpack.
+ */
 #include "mtl_efa.h"
 
 #include <string.h>
@@ -8,10 +9,11 @@
 
 static int refuse_device_buffer(void)
 {
-    mtl_efa_report(EFA_REPORT_ERROR,
-                   "A buffer in the memory of a device (GPU) was passed to MPI. This component moves host memory "
-                   "only and does not copy from devices behind your back: copy it to host memory first, or use "
-                   "another transport (for example `--mca pml ob1` or `--mca mtl ofi`).");
+    mtl_efa_report(
+        EFA_REPORT_ERROR,
+        "A buffer in the memory of a device (GPU) was passed to MPI. This component moves host memory "
+        "only and does not copy from devices behind your back: copy it to host memory first, or use "
+        "another transport (for example `--mca pml ob1` or `--mca mtl ofi`).");
     return OMPI_ERR_NOT_SUPPORTED;
 }
 

@@ -83,7 +83,7 @@ static void blocking_done(efa_request *core)
 
 static void detached_done(efa_request *core)
 {
-    free(core);  /* with the copy of the data behind it */
+    free(core); /* with the copy of the data behind it */
 }
 
 static inline void send_envelope(const ompi_communicator_t *comm, int dest, int tag, efa_envelope *envelope)
@@ -138,7 +138,8 @@ int mtl_efa_send(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int dest
     }
     send_envelope(comm, dest, tag, &envelope);
     if (OPAL_LIKELY(MCA_PML_BASE_SEND_SYNCHRONOUS != mode && NULL == send.core.data.layout) &&
-        efa_try_inject(transport, send.core.op.peer, &envelope, send.core.data.buffer, send.core.data.length)) {
+        efa_try_inject(transport, send.core.op.peer, &envelope, send.core.data.buffer,
+                       send.core.data.length)) {
         return OMPI_SUCCESS;
     }
     send.core.done = blocking_done;
@@ -158,7 +159,8 @@ int mtl_efa_send(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int dest
 /* pml/cm builds a new request wrongly when a persistent buffered send is started again before its MTL part
  * has ended (it passes a length in bytes where elements are meant). So that part ends at once here: the data,
  * already copied and contiguous, is copied to memory that lives as long as the send. */
-static int send_detached(efa_transport *transport, const mtl_efa_request *request, const efa_envelope *envelope)
+static int send_detached(efa_transport *transport, const mtl_efa_request *request,
+                         const efa_envelope *envelope)
 {
     const efa_data *data = &request->core.data;
     efa_result result;
@@ -206,7 +208,7 @@ int mtl_efa_isend(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int des
     if (OPAL_LIKELY(MCA_PML_BASE_SEND_SYNCHRONOUS != mode && NULL == request->core.data.layout) &&
         efa_try_inject(transport, request->core.op.peer, &envelope, request->core.data.buffer,
                        request->core.data.length)) {
-        request->core.kind = 0;  /* nothing left to cancel */
+        request->core.kind = 0; /* nothing left to cancel */
         send_done(&request->core);
         return OMPI_SUCCESS;
     }

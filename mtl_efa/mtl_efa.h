@@ -16,8 +16,8 @@ enum { MTL_EFA_ELEMENT_MAX = 64 };
 /* Data that is not contiguous: efa_data.layout. */
 typedef struct mtl_efa_layout {
     opal_convertor_t *convertor;
-    size_t carried;     /* bytes in `carry` */
-    size_t carry_from;  /* first of them that is not used yet */
+    size_t carried;    /* bytes in `carry` */
+    size_t carry_from; /* first of them that is not used yet */
     unsigned char carry[MTL_EFA_ELEMENT_MAX];
 } mtl_efa_layout;
 
@@ -31,7 +31,7 @@ typedef struct mtl_efa_request {
 typedef struct mtl_efa_module {
     mca_mtl_base_module_t super;
     efa_transport *transport;
-    uint32_t usual_contexts;  /* greatest number of a communicator that has a global one */
+    uint32_t usual_contexts; /* greatest number of a communicator that has a global one */
 } mtl_efa_module;
 
 extern mca_mtl_base_component_2_0_0_t mca_mtl_efa_component;

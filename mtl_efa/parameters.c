@@ -12,7 +12,8 @@ efa_options mtl_efa_options;
 static void add(const char *name, const char *text, mca_base_var_type_t type, int level, void *value)
 {
     (void) mca_base_component_var_register(&mca_mtl_efa_component.mtl_version, name, text, type, NULL, 0, 0,
-                                           (mca_base_var_info_lvl_t) (level - 1), MCA_BASE_VAR_SCOPE_READONLY, value);
+                                           (mca_base_var_info_lvl_t) (level - 1), MCA_BASE_VAR_SCOPE_READONLY,
+                                           value);
 }
 
 int mtl_efa_register_parameters(void)
@@ -20,11 +21,12 @@ int mtl_efa_register_parameters(void)
     char text[512];
 
     efa_options_defaults(&mtl_efa_options);
-#define NUMBER(name, standard, least, greatest, unit, level, help)                                          \
-    snprintf(text, sizeof text, "%s [%s%s%ld to %ld]", help, unit, *unit ? ", " : "", (long) (least),       \
-             (long) (greatest));                                                                            \
+#define NUMBER(name, standard, least, greatest, unit, level, help)                                    \
+    snprintf(text, sizeof text, "%s [%s%s%ld to %ld]", help, unit, *unit ? ", " : "", (long) (least), \
+             (long) (greatest));                                                                      \
     add(#name, text, MCA_BASE_VAR_TYPE_LONG, level, &mtl_efa_options.name);
-#define SWITCH(name, standard, level, help) add(#name, help, MCA_BASE_VAR_TYPE_BOOL, level, &mtl_efa_options.name);
+#define SWITCH(name, standard, level, help) \
+    add(#name, help, MCA_BASE_VAR_TYPE_BOOL, level, &mtl_efa_options.name);
 #define TEXT(name, level, help) add(#name, help, MCA_BASE_VAR_TYPE_STRING, level, &mtl_efa_options.name);
     EFA_OPTION_TABLE(NUMBER, SWITCH, TEXT)
 #undef NUMBER

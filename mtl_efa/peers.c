@@ -38,10 +38,11 @@ efa_peer *mtl_efa_resolve_proc(ompi_proc_t *proc)
     OPAL_MODEX_RECV(rc, &mca_mtl_efa_component.mtl_version, &proc->super.proc_name, &card, &size);
     if (OMPI_SUCCESS != rc || NULL == card) {
         char text[256];
-        snprintf(text, sizeof text,
-                 "Rank %d published no address for this component: it uses another transport, or none. All ranks "
-                 "must run with the same `--mca mtl` and `--mca pml` settings and have mtl_efa installed.",
-                 (int) proc->super.proc_name.vpid);
+        snprintf(
+            text, sizeof text,
+            "Rank %d published no address for this component: it uses another transport, or none. All ranks "
+            "must run with the same `--mca mtl` and `--mca pml` settings and have mtl_efa installed.",
+            (int) proc->super.proc_name.vpid);
         mtl_efa_report(EFA_REPORT_ERROR, text);
         return NULL;
     }

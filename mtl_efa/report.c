@@ -76,17 +76,22 @@ bool mtl_efa_speaks_for_node(void)
     return NULL == local_rank || 0 == strcmp(local_rank, "0");
 }
 
+static void end_job(void)
+{
+    ompi_rte_abort(1, NULL);
+    exit(1);
+}
+
 void mtl_efa_abort(void)
 {
     if (!mtl_efa_speaks_for_node()) {
-        sleep(3);  /* or the end of this process ends the job before the first one has said why */
+        sleep(3); /* or the end of this process ends the job before the first one has said why */
     }
-    ompi_rte_abort(1, NULL);
-    exit(1);
+    end_job();
 }
 
 void mtl_efa_fatal(const char *text)
 {
     mtl_efa_report(EFA_REPORT_ERROR, text);
-    mtl_efa_abort();
+    end_job();
 }

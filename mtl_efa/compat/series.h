@@ -22,10 +22,10 @@
 
 /* mtl_init: 5.0 also asks whether device buffers can be used as they are. */
 #if MTL_EFA_SERIES == 401
-#define MTL_EFA_INIT_ARGUMENTS bool progress_threads, bool mpi_threads
+#define MTL_EFA_INIT_ARGUMENTS           bool progress_threads, bool mpi_threads
 #define MTL_EFA_DECLINE_DEVICE_BUFFERS() ((void) 0)
 #else
-#define MTL_EFA_INIT_ARGUMENTS bool progress_threads, bool mpi_threads, bool *accelerator_support
+#define MTL_EFA_INIT_ARGUMENTS           bool progress_threads, bool mpi_threads, bool *accelerator_support
 #define MTL_EFA_DECLINE_DEVICE_BUFFERS() (*accelerator_support = false)
 #endif
 

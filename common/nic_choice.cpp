@@ -1,0 +1,52 @@
+#include "nic_choice.hpp"
+
+#include "affinity.hpp"
+#include "this_machine.hpp"
+
+namespace efa {
+namespace {
+
+std::optional<PciAddress> pci_of(const fi_info* info) {
+  if (!info->nic || !info->nic->bus_attr || info->nic->bus_attr->bus_type != FI_BUS_PCI) return std::nullopt;
+  const fi_pci_attr& at = info->nic->bus_attr->attr.pci;
+  return PciAddress{at.domain_id, at.bus_id, at.device_id, at.function_id};
+}
+
+std::string numa_node_of(hwloc_topology_t topology, const PciAddress& pci) {
+  const hwloc_obj_t device =
+      hwloc_get_pcidev_by_busid(topology, pci.domain, pci.bus, pci.device, pci.function);
+  const hwloc_obj_t place = device ? hwloc_get_non_io_ancestor_obj(topology, device) : nullptr;
+  if (!place || !place->nodeset) return "NUMA node unknown";
+  return "NUMA node " + std::to_string(hwloc_bitmap_first(place->nodeset));
+}
+
+}  // namespace
+
+NicPick pick_nic(const std::vector<Candidate>& candidates, int32_t local_rank, int32_t local_ranks) {
+  NicPick pick;
+  std::vector<Nic> nics;
+  for (const Candidate& c : candidates) {
+    const auto pci = pci_of(c.info);
+    if (!pci) return pick;
+    const bool rated = c.info->nic->link_attr != nullptr;
+    nics.push_back({c.domain, pci, rated ? c.info->nic->link_attr->speed : 0, c.link_up, c.provider});
+  }
+  const TopologyPtr machine = nics.empty() ? nullptr : load_this_machine();
+  if (!machine) return pick;
+
+  const BitmapPtr binding = own_binding(machine.get());
+  ProcessPlace place;
+  place.binding = binding.get();
+  place.local_rank = local_rank;
+  place.local_size = local_ranks;
+  const NicChoice choice = NicAffinity(machine.get(), nics, {}).choose(place);
+  if (choice.rails.empty()) return pick;
+  const NicRail& rail = choice.rails.front();
+  pick.index = static_cast<int>(rail.nic);
+  pick.place =
+      numa_node_of(machine.get(), *nics[rail.nic].pci) + ", " + std::string(to_string(rail.nearness));
+  pick.hint = choice.hint;
+  return pick;
+}
+
+}  // namespace efa
