@@ -23,7 +23,7 @@ class NetPipe:
     program, package = "NPopenmpi", "netpipe-openmpi"
     largest = 3 << 20  # bytes
     # As many lines as sizes up to the largest; fewer mean that it stopped early.
-    lines = {True: 35, False: 90}
+    lines = {True: 39, False: 115}
 
     def missing(self):
         return None if shutil.which(self.program) else f"{self.package} is not installed"
@@ -35,7 +35,6 @@ class NetPipe:
         pass
 
     def judge(self, text, _directory):
-        # Its progress goes to stderr, see ignored().
         checks = re.findall(r"^ *\d+: +\d+ bytes +\d+ times --> +(.*)$", text, re.M)
         integrity = [check for check in checks if not re.match(r"[\d.]+ Mbps", check)]
         bad = [check for check in integrity if check != "Integrity check passed"]
@@ -44,8 +43,8 @@ class NetPipe:
         return wrong + ([f"NetPIPE ended after {len(checks)} of {wanted} sizes"] if len(checks) < wanted else [])
 
     def ignored(self, line):
-        """Lines that it prints to stderr in any case."""
-        return re.match(r" *\d+: +\d+ bytes|\d+: \S+$|Now starting the main loop|Doing an integrity check", line)
+        """It writes its progress and its results to stderr."""
+        return re.match(r" *\d+: +\d+ bytes +\d+ times|Now starting the main loop|Using synchronous sends", line)
 
 
 class Hpcc:
@@ -53,7 +52,8 @@ class Hpcc:
 
     program, package = "hpcc", "hpcc"
     # HPL's input file, for four processes and a second or so; what follows line 32 adds nothing to PTRANS.
-    settings = """HPL input file of mtl_efa's test
+    settings = """HPL input file
+    of mtl_efa's test
     HPL.out
     8 (device: file)
     1 (problem sizes)

@@ -63,4 +63,9 @@ TESTS = [
     Test("finalize_burst", "finalize burst", 4, "MPI_Finalize right after a flood", quick=True),
     Test("large", "large", 2, "messages above 2 GiB, contiguous and not", limit=240),
     Test("objects", "objects.py", 4, "mpi4py: pickled objects and numpy arrays", limit=120, kind="python", quick=True),
+    Test("netpipe", "NetPIPE -i", 2, "NetPIPE checks every byte of sizes up to 3 MiB", kind="other"),
+    Test("netpipe_any_source", "NetPIPE -i -a -z", 2, "the same, receives posted before, from any source", kind="other"),
+    Test("netpipe_synchronous", "NetPIPE -S", 2, "NetPIPE measures with synchronous sends", kind="other"),
+    Test("netpipe_both_ways", "NetPIPE -2 -a", 2, "NetPIPE measures both ways at once", kind="other"),
+    Test("hpcc", "HPCC", 4, "HPL, PTRANS, RandomAccess, FFT: residuals and error counts", limit=180, kind="other"),
 ]
