@@ -5,6 +5,7 @@
 #include <rdma/fi_endpoint.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <set>
 
@@ -110,6 +111,11 @@ InfoPtr make_hints(const ProviderTraits& traits) {
   hints->domain_attr->av_type = FI_AV_TABLE;
   hints->domain_attr->resource_mgmt = FI_RM_ENABLED;
   return hints;
+}
+
+Discovery::Discovery() {
+  for (const auto& row : kWorkarounds)
+    if (fi_version() < row.fixed_in) setenv(row.variable, row.value, /*overwrite=*/0);
 }
 
 std::vector<Candidate> Discovery::offer(const std::string& provider) {

@@ -53,6 +53,8 @@ Choice choose(const Wish& wish, const Offer& offer, const std::vector<std::strin
 // What libfabric on this machine offers.
 class Discovery {
  public:
+  // Sets the variables of kWorkarounds that this libfabric needs. Not thread-safe (setenv): during MPI_Init only.
+  Discovery();
   std::vector<Candidate> offer(const std::string& provider);
   // Every provider that libfabric has here, for the message about an unknown one.
   static std::vector<std::string> known_providers();
