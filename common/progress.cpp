@@ -29,9 +29,8 @@ void take_error(efa_transport* t) {
   c.error = entry.err;
   c.entry = &entry;
   if (!entry.op_context) {
-    efa_completion endpoint = c;
-    report_failure(t, "the endpoint, talking to", nullptr, endpoint);
-    t->fatal("The endpoint failed with an error that belongs to no message; the job cannot go on.");
+    t->fatal(describe_failure(t, "the endpoint", c) +
+             " The provider does not tell which message it was, so the job cannot go on.");
     return;
   }
   auto* op = static_cast<efa_operation*>(entry.op_context);

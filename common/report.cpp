@@ -60,19 +60,43 @@ std::string to_string(const efa_peer* peer) {
          ")";
 }
 
-efa_result report_failure(efa_transport* t, const std::string& what, const efa_peer* peer,
-                          const efa_completion& c) {
+namespace {
+
+// The efa provider (since libfabric 1.20 or so) tells the peer's address in words, also in an error that
+// names no operation. Null if no peer's address is in the text.
+const efa_peer* peer_in(const efa_transport* t, const std::string& text) {
+  for (const efa_peer* peer : t->peers) {
+    uint8_t raw[256];
+    char words[256] = "";
+    size_t raw_size = sizeof raw, words_size = sizeof words;
+    if (fi_av_lookup(t->rail.av.get(), peer->address, raw, &raw_size) || raw_size > sizeof raw) continue;
+    if (fi_av_straddr(t->rail.av.get(), raw, words, &words_size) && *words &&
+        text.find(words) != std::string::npos)
+      return peer;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::string describe_failure(const efa_transport* t, const std::string& what, const efa_completion& c) {
   std::string text = "Rank " + std::to_string(t->config.self.world_rank) + " on host " + t->config.hostname +
                      " (" + t->traits->name.data() + ", NIC " + (t->rail.info ? t->rail.nic() : "?") +
-                     "): " + what + " " + to_string(peer) + " failed: " + fi_strerror(c.error);
+                     "): " + what + " failed: " + fi_strerror(c.error);
   if (c.entry) {
     char words[256] = "";
     const char* said = fi_cq_strerror(t->cq, c.entry->prov_errno, c.entry->err_data, words, sizeof words);
     if (said && *said) text += "; the provider says: " + std::string(said);
     text += " (" + std::to_string(c.entry->prov_errno) + ")";
+    if (const efa_peer* peer = said && !c.entry->op_context ? peer_in(t, said) : nullptr)
+      text += ", meaning " + to_string(peer);
   }
-  text += std::string(".") + advice(c.error);
-  t->report(EFA_REPORT_ERROR, text);
+  return text + "." + advice(c.error);
+}
+
+efa_result report_failure(efa_transport* t, const std::string& what, const efa_peer* peer,
+                          const efa_completion& c) {
+  t->report(EFA_REPORT_ERROR, describe_failure(t, what + " " + to_string(peer), c));
   return result_of(c.error);
 }
 

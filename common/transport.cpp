@@ -227,11 +227,13 @@ extern "C" efa_peer* efa_peer_create(efa_transport* t, const efa_identity* ident
   if (inserted != 1)
     return refuse(std::string("fi_av_insert failed on ") + t->rail.nic() + ": " +
                   (inserted < 0 ? fi_strerror(-inserted) : "the provider does not take the address"));
+  t->peers.push_back(peer.get());
   return peer.release();
 }
 
 extern "C" void efa_peer_destroy(efa_transport* t, efa_peer* peer) {
   efa::Guard guard(t);
+  std::erase(t->peers, peer);
   // Operations in flight still refer to it, and a provider may still acknowledge packets to the address.
   if (t->sends_posted || !t->pending.empty() || t->ready_to_send.size()) {
     t->departed.emplace_back(peer);

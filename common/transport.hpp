@@ -92,6 +92,7 @@ struct efa_transport {
   std::vector<efa_request*> synchronous;         // eager synchronous sends that wait for theirs
   std::vector<efa::ControlOperation*> controls;  // unused ones
   std::vector<efa::ControlOperation*> all_controls;
+  std::vector<efa_peer*> peers;                     // all there are, for messages
   std::vector<std::unique_ptr<efa_peer>> departed;  // peers that are gone but may still be referred to
   uint32_t next_handle = 0;
   bool closing = false;
@@ -129,8 +130,10 @@ void submit(efa_transport* t, PendingList& list, efa_operation* op);
 
 // "rank 3 on host b (NIC rdmap0s6)"; for null "any source".
 std::string to_string(const efa_peer* peer);
-// Says why an operation failed, with the provider's own words and what can be done. `what`: "sending 8
-// bytes with tag 5 to". The result that the request ends with.
+// Why something failed, with the provider's own words and what can be done. `what`: "the endpoint".
+std::string describe_failure(const efa_transport* t, const std::string& what, const efa_completion& c);
+// Reports that for an operation with a peer; `what`: "sending 8 bytes with tag 5 to". The result that the
+// request ends with.
 efa_result report_failure(efa_transport* t, const std::string& what, const efa_peer* peer,
                           const efa_completion& c);
 

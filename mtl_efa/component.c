@@ -1,6 +1,7 @@
 /* The component: its descriptor, when it offers itself, and setting up and closing the one module. */
 #include "mtl_efa.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "ompi/mca/mtl/base/base.h"
@@ -140,18 +141,46 @@ static bool keep_unusual(uint32_t number)
     return true;
 }
 
+/* Open MPI refuses a communicator beyond mtl_max_contextid on its own, with an error that tells nothing
+ * (MPI_ERR_INTERN), so the last one that fits is the occasion to say why. */
+static void say_that_it_was_the_last(void)
+{
+    static bool said;
+    efa_limits limits;
+    char text[512];
+
+    if (said) {
+        return;
+    }
+    said = true;
+    efa_limits_get(mtl_efa.transport, &limits);
+    snprintf(text, sizeof text,
+             "There are now %d communicators, as many as the message tags of the provider %s have room for. "
+             "Creating another one will fail (MPI_ERR_INTERN). Free communicators that are no longer used.",
+             mtl_efa.super.mtl_max_contextid, limits.provider);
+    if (mtl_efa_speaks_for_node()) {
+        mtl_efa_report(EFA_REPORT_WARNING, text);
+    }
+}
+
 static int add_comm(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm)
 {
     uint32_t number = mtl_efa_context(comm, mtl_efa.usual_contexts);
 
     (void) mtl;
-    if (OPAL_LIKELY(mtl_efa_has_usual_context(comm) ? number <= mtl_efa.usual_contexts
-                                                    : keep_unusual(number))) {
+    if (OPAL_LIKELY(mtl_efa_has_usual_context(comm))) {
+        if (OPAL_UNLIKELY(number + 1 >= (uint32_t) mtl_efa.super.mtl_max_contextid)) {
+            say_that_it_was_the_last();
+        }
+        return number <= mtl_efa.usual_contexts ? OMPI_SUCCESS : OMPI_ERR_OUT_OF_RESOURCE;
+    }
+    if (keep_unusual(number)) {
         return OMPI_SUCCESS;
     }
     mtl_efa_report(EFA_REPORT_ERROR,
-                   "There are more communicators than the provider's message tags have room for. Free "
-                   "communicators that are no longer used.");
+                   "A communicator made from a group (MPI sessions) has an identifier that falls on the same "
+                   "message tags as another one's, so that their messages could be mixed up. Free "
+                   "communicators that are no longer used and make it again.");
     return OMPI_ERR_OUT_OF_RESOURCE;
 }
 
