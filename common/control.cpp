@@ -119,6 +119,9 @@ void handle_control(efa_transport* t, const void* bytes, size_t size) {
     case ControlType::acknowledge:
       acknowledge(t, *message);
       break;
+    case ControlType::finished:
+      finished(t, *message);
+      break;
   }
 }
 

@@ -22,7 +22,8 @@ std::string numa_node_of(hwloc_topology_t topology, const PciAddress& pci) {
 
 }  // namespace
 
-NicPick pick_nic(const std::vector<Candidate>& candidates, int32_t local_rank, int32_t local_ranks) {
+NicPick pick_nics(const std::vector<Candidate>& candidates, int32_t local_rank, int32_t local_ranks,
+                  int rails) {
   NicPick pick;
   std::vector<Nic> nics;
   for (const Candidate& c : candidates) {
@@ -39,10 +40,12 @@ NicPick pick_nic(const std::vector<Candidate>& candidates, int32_t local_rank, i
   place.binding = binding.get();
   place.local_rank = local_rank;
   place.local_size = local_ranks;
-  const NicChoice choice = NicAffinity(machine.get(), nics, {}).choose(place);
+  NicParameters parameters;
+  parameters.rails = rails;
+  const NicChoice choice = NicAffinity(machine.get(), nics, parameters).choose(place);
   if (choice.rails.empty()) return pick;
   const NicRail& rail = choice.rails.front();
-  pick.index = static_cast<int>(rail.nic);
+  for (const NicRail& each : choice.rails) pick.rails.push_back(each.nic);
   pick.place =
       numa_node_of(machine.get(), *nics[rail.nic].pci) + ", " + std::string(to_string(rail.nearness));
   pick.hint = choice.hint;

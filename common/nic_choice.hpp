@@ -10,12 +10,15 @@
 namespace efa {
 
 struct NicPick {
-  int index = -1;     // into the candidates; -1: none of them is a PCI device, or hwloc cannot help
+  // Into the candidates, nearest first; empty: none is a PCI device, or hwloc cannot help.
+  std::vector<size_t> rails;
   std::string place;  // for messages: "NUMA node 1, nearest"
   std::string hint;   // what the user could do better; may be empty
 };
 
 // Loads the machine's topology, which takes tens of milliseconds: only for candidates that are NICs.
-NicPick pick_nic(const std::vector<Candidate>& candidates, int32_t local_rank, int32_t local_ranks);
+// `rails`: NICs for this process at most; 0: its share of the node's.
+NicPick pick_nics(const std::vector<Candidate>& candidates, int32_t local_rank, int32_t local_ranks,
+                  int rails);
 
 }  // namespace efa

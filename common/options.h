@@ -8,31 +8,39 @@
 
 #include <stdbool.h>
 
-#define EFA_OPTION_TABLE(NUMBER, SWITCH, TEXT)                                                               \
-  TEXT(provider_include, 1,                                                                                  \
-       "Providers of libfabric that may be used, comma-separated, best first (empty: efa; and if the "       \
-       "component was asked for by name and there is no EFA NIC, shm, then tcp;ofi_rxm)")                    \
-  TEXT(provider_exclude, 1, "Providers of libfabric that must not be used, comma-separated")                 \
-  NUMBER(verbose, 0, 0, 100, "level", 1,                                                                     \
-         "What to print: 0 nothing but errors, 1 provider, NIC, NUMA node and protocols of each process, "   \
-         "20 and more for developers")                                                                       \
-  NUMBER(priority, 60, 0, 100, "", 3,                                                                        \
-         "Priority of the component, and so of pml/cm, when it is usable (pml/ob1 has 20, pml/ucx 51)")      \
-  NUMBER(inject_limit, -1, -1, 65536, "bytes", 5,                                                            \
-         "Messages up to this length are sent without a completion (-1: as the provider allows)")            \
-  NUMBER(eager_limit, -1, -1, 1073741824, "bytes", 4,                                                        \
-         "Contiguous messages up to this length are sent at once, longer ones after the receiver has "       \
-         "matched (-1: as measured for the provider)")                                                       \
-  NUMBER(eager_limit_packed, -1, -1, 1073741824, "bytes", 4,                                                 \
-         "The same for noncontiguous messages, which are packed first (-1: as measured for the provider)")   \
-  NUMBER(chunk_size, -1, -1, 1073741824, "bytes", 5,                                                         \
-         "Length of the pieces in which a contiguous rendezvous sends (-1: as measured for the provider)")   \
-  NUMBER(staging_size, 131072, 4096, 16777216, "bytes", 5,                                                   \
-         "Length of the pieces in which noncontiguous data is packed and sent")                              \
-  NUMBER(staging_window, 4, 1, 64, "pieces", 5, "Pieces that one rendezvous keeps in flight")                \
-  NUMBER(progress_batch, 32, 1, 256, "completions", 7, "Completions taken from the queue at a time")         \
-  NUMBER(send_timeout, 120, 1, 86400, "seconds", 3,                                                          \
-         "An operation that the provider refuses for this long fails with a message that names the peer")    \
+#define EFA_OPTION_TABLE(NUMBER, SWITCH, TEXT)                                                             \
+  TEXT(provider_include, 1,                                                                                \
+       "Providers of libfabric that may be used, comma-separated, best first (empty: efa; and if the "     \
+       "component was asked for by name and there is no EFA NIC, shm, then tcp;ofi_rxm)")                  \
+  TEXT(provider_exclude, 1, "Providers of libfabric that must not be used, comma-separated")               \
+  NUMBER(verbose, 0, 0, 100, "level", 1,                                                                   \
+         "What to print: 0 nothing but errors, 1 provider, NIC, NUMA node and protocols of each process, " \
+         "20 and more for developers")                                                                     \
+  NUMBER(priority, 60, 0, 100, "", 3,                                                                      \
+         "Priority of the component, and so of pml/cm, when it is usable (pml/ob1 has 20, pml/ucx 51)")    \
+  NUMBER(inject_limit, -1, -1, 65536, "bytes", 5,                                                          \
+         "Messages up to this length are sent without a completion (-1: as the provider allows)")          \
+  NUMBER(eager_limit, -1, -1, 1073741824, "bytes", 4,                                                      \
+         "Contiguous messages up to this length are sent at once, longer ones after the receiver has "     \
+         "matched (-1: as measured for the provider)")                                                     \
+  NUMBER(eager_limit_packed, -1, -1, 1073741824, "bytes", 4,                                               \
+         "The same for noncontiguous messages, which are packed first (-1: as measured for the provider)") \
+  NUMBER(chunk_size, -1, -1, 1073741824, "bytes", 5,                                                       \
+         "Length of the pieces in which a contiguous rendezvous sends (-1: as measured for the provider)") \
+  NUMBER(staging_size, 131072, 4096, 16777216, "bytes", 5,                                                 \
+         "Length of the pieces in which noncontiguous data is packed and sent")                            \
+  NUMBER(staging_window, 4, 1, 64, "pieces", 5, "Pieces that one rendezvous keeps in flight")              \
+  NUMBER(progress_batch, 32, 1, 256, "completions", 7, "Completions taken from the queue at a time")       \
+  NUMBER(pull_limit, -1, -1, 1073741824, "bytes", 5,                                                       \
+         "Contiguous messages from this length on are read by RDMA where NIC and provider can (-1: as "    \
+         "measured for the provider)")                                                                     \
+  NUMBER(read_size, 1048576, 65536, 1073741824, "bytes", 5, "Greatest length of one RDMA read")            \
+  NUMBER(rails, -1, -1, 8, "NICs", 3,                                                                      \
+         "NICs that one process uses for long messages (-1: its share of the node's)")                      \
+  NUMBER(stripe_size, 65536, 4096, 1073741824, "bytes", 5,                                                 \
+         "Least share of a long message for which another NIC is used")                                    \
+  NUMBER(send_timeout, 120, 1, 86400, "seconds", 3,                                                        \
+         "An operation that the provider refuses for this long fails with a message that names the peer")  \
   SWITCH(resolve_eagerly, false, 5, "Resolve all peers in MPI_Init rather than when they are first used")
 
 #define EFA_NUMBER(name, ...) long name;

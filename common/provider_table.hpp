@@ -25,36 +25,37 @@ struct ProviderTraits {
   uint64_t eager_limit_local;   // upper bound of both to a peer on the same node
   uint64_t eager_limit_packed;  // noncontiguous
   uint64_t piece;               // of a contiguous rendezvous
+  uint64_t pull_limit;          // contiguous messages from here on are read by RDMA; 0: never
 };
 
 // FI_LOCAL_COMM | FI_REMOTE_COMM for efa: without the former its endpoint does not use shared memory inside
 // the node. Nothing that is not used is asked for: FI_HMEM makes shm's inject size 0 (libfabric 2.1).
 // efa: 64 KiB is the longest message of its medium protocol (FI_EFA_INTER_MAX_MEDIUM_MESSAGE_SIZE), which
-// needs no handshake; a longer one falls into long-CTS, so rendezvous data goes in pieces of that length.
-// shm has FI_PEEK since it uses libfabric's common receive queue (found by test on 1.17.0 and 2.1.0). But a
-// message longer than 4 KiB, which its sender keeps, never arrives once it was probed while unexpected (test
-// mpi/probe, 2.1.0); such messages go by rendezvous, whose pieces are always expected. The same for efa
+// needs no handshake; a longer one falls into long-CTS, so pushed rendezvous data goes in pieces of that
+// length. shm has FI_PEEK since it uses libfabric's common receive queue (found by test on 1.17.0 and 2.1.0).
+// But a message longer than 4 KiB, which its sender keeps, never arrives once it was probed while unexpected
+// (test mpi/probe, 2.1.0); such messages go by rendezvous, whose pieces are always expected. The same for efa
 // inside a node, where it hands messages to shm.
 // A truncated message crashes or hangs shm, and so efa (2.1, messages over 4 KiB), and makes tcp's connection
 // unusable (1.17: the next send fails with "Broken pipe"). So receives are never too short: see recv.cpp.
 // tcp without ofi_rxm serves reliable datagrams itself since libfabric 1.18.
 inline constexpr ProviderTraits kProviders[] = {
-    {"efa", false, FI_LOCAL_COMM | FI_REMOTE_COMM, FI_VERSION(1, 10), kNever, 64 * kKiB, 4 * kKiB, 32 * kKiB,
-     64 * kKiB},
-    {"shm", true, 0, FI_VERSION(1, 20), kNever, 4 * kKiB, 4 * kKiB, 4 * kKiB, 1 * kGiB},
-    {"tcp;ofi_rxm", false, 0, FI_VERSION(1, 9), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB},
-    {"tcp", false, 0, FI_VERSION(1, 18), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB},
-    {"net", false, 0, FI_VERSION(1, 16), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB},
-    {"udp;ofi_rxd", false, 0, kNever, kNever, 64 * kKiB, 64 * kKiB, 32 * kKiB, 64 * kKiB},
-    {"sockets", false, 0, FI_VERSION(1, 9), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB},
+    {"efa", false, FI_LOCAL_COMM | FI_REMOTE_COMM | FI_RMA | FI_READ | FI_REMOTE_READ, FI_VERSION(1, 10),
+     kNever, 64 * kKiB, 4 * kKiB, 32 * kKiB, 64 * kKiB, 32 * kKiB},
+    {"shm", true, 0, FI_VERSION(1, 20), kNever, 4 * kKiB, 4 * kKiB, 4 * kKiB, 1 * kGiB, 0},
+    {"tcp;ofi_rxm", false, 0, FI_VERSION(1, 9), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB, 0},
+    {"tcp", false, 0, FI_VERSION(1, 18), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB, 0},
+    {"net", false, 0, FI_VERSION(1, 16), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB, 0},
+    {"udp;ofi_rxd", false, 0, kNever, kNever, 64 * kKiB, 64 * kKiB, 32 * kKiB, 64 * kKiB, 0},
+    {"sockets", false, 0, FI_VERSION(1, 9), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB, 0},
 };
 
 // For a provider that the user names and that has no row: careful values.
 inline constexpr ProviderTraits kUnknownProvider = {"",        false,     0,         FI_VERSION(1, 9), kNever,
-                                                    64 * kKiB, 64 * kKiB, 32 * kKiB, 64 * kKiB};
+                                                    64 * kKiB, 64 * kKiB, 32 * kKiB, 64 * kKiB,        0};
 
-// What a version of a provider gets wrong and can be told to leave out, by a variable of libfabric. Set before
-// libfabric's first use in the process, and only where the user has set nothing.
+// What a version of a provider gets wrong and can be told to leave out, by a variable of libfabric. Set
+// before libfabric's first use in the process, and only where the user has set nothing.
 struct ProviderWorkaround {
   std::string_view provider;
   uint32_t fixed_in;  // libfabric version

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "discovery.hpp"
+#include "pending.hpp"
 
 namespace efa {
 
@@ -32,6 +33,8 @@ struct Rail {
   FidPtr<fid_cq> cq;
   FidPtr<fid_av> av;
   FidPtr<fid_ep> ep;
+  PendingList pending_reads;  // that the provider refuses for now
+  bool failed = false;        // not to be used any more; never set for rail 0
 
   const char* provider() const { return info->fabric_attr->prov_name; }
   const char* nic() const { return info->domain_attr->name; }

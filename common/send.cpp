@@ -79,6 +79,7 @@ extern "C" efa_result efa_send(efa_transport* t, efa_request* r, const efa_envel
   const bool synchronous = mode == EFA_SEND_SYNCHRONOUS;
   r->kind = efa::kSendRequest;
   r->transfer = nullptr;
+  r->exposure = nullptr;
   r->self_rank = e->self_rank;
   r->status.result = EFA_SUCCESS;
   r->awaited = 1;

@@ -5,10 +5,12 @@
 #include <rdma/fi_tagged.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "lists.hpp"
 #include "nic_choice.hpp"
+#include "scheduler.hpp"
 
 namespace efa {
 namespace {
@@ -30,6 +32,24 @@ Wish wish_of(const efa_config& config) {
 
 uint64_t limit_of(long parameter, uint64_t standard) {
   return parameter < 0 ? standard : static_cast<uint64_t>(parameter);
+}
+
+// Whether fi_read is the NIC's own RDMA; where it is not, the provider does it with messages, and so can we.
+bool reads_natively(fid_ep* ep) {
+  // FI_OPT_EFA_EMULATED_READ of rdma/fi_ext.h, since libfabric 1.18; the value is fixed, so that a component
+  // built with older headers asks newer libraries too. An older library does not know the option.
+  constexpr int kEmulatedRead = -(0xefa << 16) + 1;
+  bool emulated = true;
+  size_t size = sizeof emulated;
+  return fi_getopt(&ep->fid, FI_OPT_ENDPOINT, kEmulatedRead, &emulated, &size) == 0 && !emulated;
+}
+
+// Whether the provider moves messages inside the node through shared memory.
+bool shares_memory(const ProviderTraits& traits) {
+  if (traits.one_node) return true;
+  const char* set = std::getenv("FI_EFA_ENABLE_SHM_TRANSFER");  // efa's switch; on unless it says no
+  constexpr std::string_view kNo[] = {"0", "no", "off", "false"};
+  return traits.name == "efa" && (!set || std::find(std::begin(kNo), std::end(kNo), set) == std::end(kNo));
 }
 
 // False with a reason if a parameter asks for more than the provider has.
@@ -66,6 +86,11 @@ bool decide_protocols(efa_transport* t, std::string& why) {
   p.staging = static_cast<uint64_t>(options.staging_size);
   p.window = static_cast<unsigned>(options.staging_window);
   p.inject_limit = std::min(p.inject_limit, p.eager_limit);
+  p.pulls = t->traits->pull_limit != 0 && reads_natively(t->rail.ep.get());
+  p.pull_limit = limit_of(options.pull_limit, t->traits->pull_limit);
+  p.read = static_cast<uint64_t>(options.read_size) & ~(kPage - 1);
+  p.stripe = static_cast<uint64_t>(std::min(options.stripe_size, options.read_size)) & ~(kPage - 1);
+  p.staging &= ~(kPage - 1);
   p.truncates = FI_VERSION_GE(fi_version(), t->traits->truncates_since);
   if (!p.truncates) t->overflow.reset(new char[p.eager_limit]);  // touched only by messages that are too long
   return true;
@@ -80,18 +105,39 @@ void say_what_is_used(efa_transport* t, const NicPick& nic) {
   if (provider != "efa" && self.world_rank == 0)
     t->report(EFA_REPORT_NOTICE, "no EFA device is used: MPI messages go over libfabric's provider " +
                                      provider + " (libfabric " + version + ")");
+  std::string nics = t->rail.nic();
+  for (const auto& rail : t->more_rails) nics += std::string("+") + rail->nic();
+  const std::string reads = p.pulls ? "RDMA reads from " + std::to_string(p.pull_limit) + " on, of at most " +
+                                          std::to_string(p.read) + ", else "
+                                    : "";
   t->report(EFA_REPORT_VERBOSE,
             "rank " + std::to_string(self.world_rank) + " on host " + t->config.hostname + ": provider " +
-                provider + " (libfabric " + version + "), NIC " + t->rail.nic() + " (" +
+                provider + " (libfabric " + version + "), NIC " + nics + " (" +
                 (nic.place.empty() ? "no PCI device" : nic.place) + "); inject up to " +
                 std::to_string(p.inject_limit) + " bytes, eager up to " + std::to_string(p.eager_limit) +
-                " (noncontiguous " + std::to_string(p.eager_limit_packed) +
-                "), then rendezvous in pieces of " + std::to_string(p.piece) + " (noncontiguous " +
-                std::to_string(p.staging) + "), " + std::to_string(p.window) + " in flight");
+                " (noncontiguous " + std::to_string(p.eager_limit_packed) + "), then rendezvous: " + reads +
+                "pieces of " + std::to_string(p.piece) + " (noncontiguous " + std::to_string(p.staging) +
+                "), " + std::to_string(p.window) + " in flight");
   if (!nic.hint.empty() && self.world_rank == 0) t->report(EFA_REPORT_VERBOSE, nic.hint);
 }
 
-// Everything after the rail itself. False with a reason.
+// The further rails. Only reads go over them, so without RDMA read there are none.
+bool open_more_rails(efa_transport* t, const std::vector<Candidate>& offered, const NicPick& nic,
+                     std::string& why) {
+  if (t->traits->pull_limit == 0 || !reads_natively(t->rail.ep.get())) return true;
+  for (size_t i = 1; i < nic.rails.size() && i < kMostRails; ++i) {
+    t->more_rails.push_back(std::make_unique<Rail>());
+    Rail& rail = *t->more_rails.back();
+    if (!open_rail(offered[nic.rails[i]].info, 1, rail, why)) return false;
+    // The efa provider posts its receive buffers when the queue is first read; a peer's handshake may come
+    // before this process has a reason to.
+    fi_cq_tagged_entry entry;
+    fi_cq_read(rail.cq.get(), &entry, 1);
+  }
+  return true;
+}
+
+// Everything after the rails themselves. False with a reason.
 bool set_up(efa_transport* t, std::string& why) {
   t->ep = t->rail.ep.get();
   t->cq = t->rail.cq.get();
@@ -105,6 +151,12 @@ bool set_up(efa_transport* t, std::string& why) {
   card.host = t->config.hostname;
   card.address = rail_address(t->rail, why);
   if (card.address.empty()) return false;
+  t->address_size = card.address.size();
+  for (const auto& rail : t->more_rails) {
+    const auto address = rail_address(*rail, why);
+    if (address.size() != card.address.size()) return false;
+    card.more.insert(card.more.end(), address.begin(), address.end());
+  }
   t->card = card.serialize();
   return start_control(t, why);
 }
@@ -160,8 +212,9 @@ extern "C" efa_transport* efa_open(const efa_config* config) {
       wish_of(*config), [&](const std::string& name) { return offered = discovery.offer(name); },
       Discovery::known_providers());
   if (choice.index < 0) return refuse(choice.why);
-  const NicPick nic = pick_nic(offered, config->local_rank, config->local_ranks);
-  const fi_info* info = offered[static_cast<size_t>(nic.index < 0 ? choice.index : nic.index)].info;
+  const int rails = config->options.rails < 0 ? 0 : std::max(1, static_cast<int>(config->options.rails));
+  const NicPick nic = pick_nics(offered, config->local_rank, config->local_ranks, rails);
+  const fi_info* info = offered[nic.rails.empty() ? static_cast<size_t>(choice.index) : nic.rails[0]].info;
 
   std::string why;
   const TagSpace space{info->ep_attr->mem_tag_format, info->domain_attr->cq_data_size,
@@ -172,7 +225,7 @@ extern "C" efa_transport* efa_open(const efa_config* config) {
   auto t = std::make_unique<efa_transport>(*config, *tags);
   t->traits = &provider_traits(choice.provider);
   if (!open_rail(info, static_cast<size_t>(std::max(config->local_ranks, 1)), t->rail, why) ||
-      !set_up(t.get(), why)) {
+      !open_more_rails(t.get(), offered, nic, why) || !set_up(t.get(), why)) {
     efa_close(t.release());
     return refuse(why);
   }
@@ -214,13 +267,22 @@ extern "C" efa_peer* efa_peer_create(efa_transport* t, const efa_identity* ident
                   t->rail.provider() +
                   "; name one that all processes have with the parameter mtl_efa_provider_include");
 
+  if (card->address.size() != t->address_size) return refuse("its address has another format");
+
   auto peer = std::make_unique<efa_peer>();
   peer->uid = identity->uid;
   peer->world_rank = identity->world_rank;
   peer->hostname = card->host;
   peer->nic = card->nic;
+  // Inside a node the provider's shared memory has rules of its own, and copies as fast as a NIC reads.
+  const bool shared = on_this_node(t, *card) && shares_memory(*t->traits);
   const uint64_t longest =
-      on_this_node(t, *card) ? std::min(card->eager_limit, t->traits->eager_limit_local) : card->eager_limit;
+      shared ? std::min(card->eager_limit, t->traits->eager_limit_local) : card->eager_limit;
+  peer->pulls = t->protocols.pulls && !shared;
+  if (t->rail_count() > 1) {
+    peer->addresses = card->address;
+    peer->addresses.insert(peer->addresses.end(), card->more.begin(), card->more.end());
+  }
   peer->eager_limit = std::min(t->protocols.eager_limit, longest);
   peer->eager_limit_packed = std::min(t->protocols.eager_limit_packed, longest);
   const int inserted = fi_av_insert(t->rail.av.get(), card->address.data(), 1, &peer->address, 0, nullptr);
@@ -231,6 +293,30 @@ extern "C" efa_peer* efa_peer_create(efa_transport* t, const efa_identity* ident
   return peer.release();
 }
 
+namespace efa {
+
+std::vector<fi_addr_t> peer_rails(efa_transport* t, efa_peer* peer, unsigned count) {
+  if (peer->rails.empty()) peer->rails.push_back(peer->address);
+  const size_t size = t->address_size;
+  while (peer->rails.size() < count) {
+    // Our rail i talks to the peer's rail i, modulo the number that it has.
+    const auto mine = static_cast<unsigned>(peer->rails.size());
+    const size_t theirs = mine % (peer->addresses.size() / size);
+    const uint8_t* raw = peer->addresses.data() + theirs * size;
+    fi_addr_t address = FI_ADDR_UNSPEC;
+    const Rail& rail = t->rail_at(mine);
+    if (fi_av_insert(rail.av.get(), raw, 1, &address, 0, nullptr) != 1) {
+      t->report(EFA_REPORT_WARNING, "The address of " + to_string(peer) + " is not taken by NIC " +
+                                        rail.nic() + ", so long messages from it are not read by RDMA.");
+      return {};
+    }
+    peer->rails.push_back(address);
+  }
+  return peer->rails;
+}
+
+}  // namespace efa
+
 extern "C" void efa_peer_destroy(efa_transport* t, efa_peer* peer) {
   efa::Guard guard(t);
   std::erase(t->peers, peer);
@@ -240,6 +326,8 @@ extern "C" void efa_peer_destroy(efa_transport* t, efa_peer* peer) {
     return;
   }
   fi_av_remove(t->rail.av.get(), &peer->address, 1, 0);
+  for (unsigned i = 1; i < peer->rails.size(); ++i)
+    fi_av_remove(t->rail_at(i).av.get(), &peer->rails[i], 1, 0);
   delete peer;
 }
 
@@ -251,6 +339,8 @@ extern "C" void efa_close(efa_transport* t) {
     while (t->ep && (t->sends_posted || !t->pending.empty()) && !t->broken && efa::monotonic_ns() < until)
       efa_progress(t);
     t->closing = true;
+    t->registrations.clear();
+    t->more_rails.clear();
     t->rail.close();
     efa::free_claimed(t);
     for (auto* control : t->all_controls) efa::free_control(control);

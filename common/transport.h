@@ -74,7 +74,7 @@ struct efa_operation {
   uint64_t since_ns;                              // when it began to wait; 0: it does not
 };
 
-enum { EFA_BOUNCE_SIZE = 64 };
+enum { EFA_BOUNCE_SIZE = 128 };
 
 // One send or receive. The caller owns it from efa_*send/efa_*recv until `done` is called.
 struct efa_request {
@@ -87,6 +87,7 @@ struct efa_request {
   void *landing;          // where the provider reads or writes: user memory, `bounce` or a pool buffer
   size_t landing_size;
   void *transfer;         // rendezvous in progress
+  void *exposure;         // registrations of what the receiver may read
   uint64_t ready_id;      // a rendezvous send's name in ReadyToSend
   int32_t self_rank;
   uint8_t kind;           // RequestKind in request.hpp

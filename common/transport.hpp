@@ -15,6 +15,7 @@
 #include "id_table.hpp"
 #include "pending.hpp"
 #include "rail.hpp"
+#include "registration.hpp"
 #include "tag.hpp"
 #include "transport.h"
 #include "wire.hpp"
@@ -24,9 +25,12 @@ struct efa_peer {
   efa::PendingList pending;
   uint64_t eager_limit = 0;         // of contiguous messages to this peer, bytes
   uint64_t eager_limit_packed = 0;  // of noncontiguous ones
+  bool pulls = false;               // it may be read from by RDMA
   uint64_t uid = 0;
   int32_t world_rank = -1;
   std::string hostname, nic;
+  std::vector<uint8_t> addresses;  // of all its rails, if we have several
+  std::vector<fi_addr_t> rails;    // its address on each of our rails, once needed
 };
 
 namespace efa {
@@ -45,10 +49,14 @@ struct Protocols {
   uint64_t inject_limit = 0;  // bytes, as all below
   uint64_t eager_limit = 0;
   uint64_t eager_limit_packed = 0;
-  uint64_t piece = 0;      // of a contiguous rendezvous
-  uint64_t staging = 0;    // of a noncontiguous one
-  unsigned window = 0;     // pieces in flight for one message
-  bool truncates = false;  // the provider survives a message that is longer than its receive
+  uint64_t piece = 0;       // of a contiguous rendezvous
+  uint64_t staging = 0;     // of a noncontiguous one
+  unsigned window = 0;      // pieces in flight for one message
+  bool pulls = false;       // rendezvous data can be read by RDMA
+  uint64_t pull_limit = 0;  // from this length on
+  uint64_t read = 0;        // greatest length of one read
+  uint64_t stripe = 0;      // least length of a rail's share of a message
+  bool truncates = false;   // the provider survives a message that is longer than its receive
 };
 
 // Counted where it costs nothing; for tests, the tool and error reports.
@@ -74,6 +82,7 @@ struct efa_transport {
   efa::PendingQueue pending;
   efa::PendingList pending_receives;
   uint64_t sends_posted = 0;  // that libfabric has not completed
+  uint64_t pulls_open = 0;    // transfers that need the further rails to progress, on either side
   unsigned batch = 32;
   efa_message* claimed_first = nullptr;  // taken out of matching by a probe, in the order of arrival
   efa_message* claimed_last = nullptr;
@@ -83,8 +92,11 @@ struct efa_transport {
   efa_config config;
   const efa::ProviderTraits* traits = nullptr;
   efa::Protocols protocols;
-  efa::Rail rail;
+  efa::Rail rail;                                      // rail 0, which does all matching
+  std::vector<std::unique_ptr<efa::Rail>> more_rails;  // for rendezvous data only
+  efa::Registrations registrations;
   std::vector<uint8_t> card;
+  size_t address_size = 0;  // bytes of an endpoint's address
   efa::Stats stats;
   efa::BufferPool buffers{16 * efa::kMiB};
   std::unique_ptr<char[]> overflow;              // takes what is behind a receive's end; nobody reads it
@@ -98,6 +110,8 @@ struct efa_transport {
   bool closing = false;
   bool broken = false;  // a fatal error was reported
 
+  efa::Rail& rail_at(unsigned i) { return i == 0 ? rail : *more_rails[i - 1]; }
+  unsigned rail_count() const { return 1 + static_cast<unsigned>(more_rails.size()); }
   void report(efa_severity severity, const std::string& text) const;
   void fatal(const std::string& text);
 };
@@ -147,6 +161,11 @@ void send_control(efa_transport* t, efa_peer* peer, const Control& message);
 void handle_control(efa_transport* t, const void* bytes, size_t size);
 void free_control(ControlOperation* control);
 
+// --- transport.cpp ------------------------------------------------------------------------------------
+
+// The addresses of `peer` on our first `count` rails; empty, after a report, if it cannot be reached on one.
+std::vector<fi_addr_t> peer_rails(efa_transport* t, efa_peer* peer, unsigned count);
+
 // --- send.cpp -----------------------------------------------------------------------------------------
 
 void acknowledge(efa_transport* t, const Control& message);
@@ -174,6 +193,7 @@ void free_claimed(efa_transport* t);
 
 void send_ready(efa_transport* t, efa_request* r);
 void clear_to_send(efa_transport* t, const Control& message);
+void finished(efa_transport* t, const Control& message);
 // The status of `r` already has source and tag; its landing buffer is free for use.
 void receive_rendezvous(efa_transport* t, efa_request* r, efa_peer* peer, const ReadyToSend& ready);
 

@@ -38,9 +38,14 @@ std::optional<std::string_view> take(std::string_view& in) {
 }  // namespace
 
 std::optional<ReadyToSend> parse_ready_to_send(const void* bytes, size_t size) {
-  auto message = copy_checked<ReadyToSend>(bytes, size);
-  if (message && (message->piece == 0 || (message->flags & ~ReadyToSend::kPacked))) return std::nullopt;
-  return message;
+  ReadyToSend message{};
+  if (size < ReadyToSend::kLeastSize || size > sizeof message) return std::nullopt;
+  std::memcpy(&message, bytes, size);
+  const bool good = message.magic == ReadyToSend::kMagic && message.version == kWireVersion &&
+                    message.rails <= kMostRails && message.size() == size && message.piece != 0 &&
+                    (message.flags & ~ReadyToSend::kPacked) == 0 &&
+                    (message.rails == 0 || message.address <= UINT64_MAX - message.length);
+  return good ? std::optional(message) : std::nullopt;
 }
 
 std::optional<Control> parse_control(const void* bytes, size_t size) {
@@ -52,6 +57,9 @@ std::optional<Control> parse_control(const void* bytes, size_t size) {
     case ControlType::clear_to_send:
       if (message->length != 0 && message->piece == 0) return std::nullopt;
       return message;
+    case ControlType::finished:
+      if (message->failed > 1) return std::nullopt;
+      return message;
   }
   return std::nullopt;
 }
@@ -59,8 +67,9 @@ std::optional<Control> parse_control(const void* bytes, size_t size) {
 std::string to_string(const ReadyToSend& m) {
   char text[160];
   std::snprintf(text, sizeof text,
-                "RTS{version %u, flags %u, request %" PRIx64 ", length %" PRIu64 ", piece %" PRIu64 "}",
-                m.version, m.flags, m.request, m.length, m.piece);
+                "RTS{version %u, flags %u, rails %u, request %" PRIx64 ", length %" PRIu64 ", piece %" PRIu64
+                "}",
+                m.version, m.flags, m.rails, m.request, m.length, m.piece);
   return text;
 }
 
@@ -68,11 +77,12 @@ std::string to_string(const Control& m) {
   char text[200];
   std::snprintf(text, sizeof text,
                 "%s{version %u, sender %" PRIx64 ", request %" PRIx64 ", length %" PRIu64 ", piece %" PRIu64
-                ", handle %u}",
+                ", handle %u, failed %u}",
                 m.type == ControlType::clear_to_send ? "CTS"
                 : m.type == ControlType::acknowledge ? "ACK"
+                : m.type == ControlType::finished    ? "FIN"
                                                      : "?",
-                m.version, m.sender, m.request, m.length, m.piece, m.handle);
+                m.version, m.sender, m.request, m.length, m.piece, m.handle, m.failed);
   return text;
 }
 
@@ -84,6 +94,7 @@ std::vector<uint8_t> Card::serialize() const {
   put(out, nic.data(), nic.size());
   put(out, host.data(), host.size());
   put(out, address.data(), address.size());
+  put(out, more.data(), more.size());
   return out;
 }
 
@@ -104,9 +115,11 @@ std::optional<Card> Card::parse(const void* bytes, size_t size, std::string& why
       return std::nullopt;
     }
   }
-  const auto provider = take(in), limit = take(in), nic = take(in), host = take(in), address = take(in);
+  const auto provider = take(in), limit = take(in), nic = take(in), host = take(in), address = take(in),
+             more = take(in);
   if (!version || !provider || !limit || limit->size() != sizeof card.eager_limit || !nic || !host ||
-      !address || address->empty()) {
+      !address || address->empty() || !more || more->size() % address->size() ||
+      more->size() / address->size() >= kMostRails) {
     why = "its address information is damaged";
     return std::nullopt;
   }
@@ -115,6 +128,7 @@ std::optional<Card> Card::parse(const void* bytes, size_t size, std::string& why
   card.nic = *nic;
   card.host = *host;
   card.address.assign(address->begin(), address->end());
+  card.more.assign(more->begin(), more->end());
   return card;
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <optional>
@@ -17,25 +18,36 @@ namespace efa {
 
 static_assert(std::endian::native == std::endian::little, "the wire format is little-endian");
 
-constexpr uint16_t kWireVersion = 1;
+constexpr uint16_t kWireVersion = 2;
 
-// Sent as a tagged message in place of data that is longer than the eager limit. Fits a receive's bounce.
+// NICs that one message can be striped over; bounds the keys in a ready-to-send message.
+constexpr unsigned kMostRails = 8;
+
+// Sent as a tagged message in place of data that is longer than the eager limit. Fits a receive's bounce. As
+// many keys travel as there are rails.
 struct ReadyToSend {
   uint32_t magic;  // kMagic: guards against a foreign message with our kind bits
   uint16_t version;
-  uint16_t flags;    // kPacked: the sender packs, so pieces no longer than `piece`
-  uint64_t request;  // the sender's id; comes back in ClearToSend
-  uint64_t length;   // bytes of the whole message
-  uint64_t piece;    // the sender's preferred length of a piece
+  uint8_t flags;              // kPacked: the sender packs, so pieces no longer than `piece`
+  uint8_t rails;              // NICs by which the data may be read: 0 (only to be pushed) to kMostRails
+  uint64_t request;           // the sender's id; comes back in ClearToSend
+  uint64_t length;            // bytes of the whole message
+  uint64_t piece;             // the sender's preferred length of a piece
+  uint64_t address;           // of the data, if it may be read
+  uint64_t keys[kMostRails];  // by which the sender's rail i lets it be read
 
   static constexpr uint32_t kMagic = 0x53545245;  // "ERTS"
-  static constexpr uint16_t kPacked = 1;
+  static constexpr uint8_t kPacked = 1;
+  size_t size() const { return kLeastSize + rails * sizeof keys[0]; }  // bytes that travel
+  static constexpr size_t kLeastSize = 40;
 };
-static_assert(sizeof(ReadyToSend) == 32 && std::is_trivially_copyable_v<ReadyToSend>);
+static_assert(offsetof(ReadyToSend, keys) == ReadyToSend::kLeastSize && sizeof(ReadyToSend) == 104 &&
+              std::is_trivially_copyable_v<ReadyToSend>);
 
 enum class ControlType : uint16_t {
   clear_to_send = 1,  // receiver -> sender: matched, send `length` bytes in pieces of `piece`
   acknowledge = 2,    // receiver -> sender: the synchronous eager message with these tag bits is matched
+  finished = 3,       // receiver -> sender: the data was read, or could not be
 };
 
 // Sent as an untagged message, so that it never meets a receive of the user.
@@ -44,11 +56,11 @@ struct Control {
   uint16_t version;
   ControlType type;
   uint64_t sender;   // uid of the process that sends this
-  uint64_t request;  // clear_to_send: ReadyToSend::request; acknowledge: the tag bits
-  uint64_t length;   // clear_to_send: bytes wanted, at most ReadyToSend::length
+  uint64_t request;  // clear_to_send, finished: ReadyToSend::request; acknowledge: the tag bits
+  uint64_t length;   // clear_to_send, finished: bytes wanted, at most ReadyToSend::length
   uint64_t piece;    // clear_to_send: bytes of every piece but the last; not 0 if length is not
   uint32_t handle;   // clear_to_send: names the receiver's transfer in the pieces' tags
-  uint32_t unused;   // 0
+  uint32_t failed;   // finished: 1 if the data could not be read; otherwise 0
 
   static constexpr uint32_t kMagic = 0x4c544345;  // "ECTL"
 };
@@ -66,7 +78,8 @@ struct Card {
   std::string provider;          // both sides must use the same
   uint64_t eager_limit = 0;      // the longest eager message that a noncontiguous receive can take
   std::string nic, host;         // for messages
-  std::vector<uint8_t> address;  // fi_getname
+  std::vector<uint8_t> address;  // fi_getname of rail 0
+  std::vector<uint8_t> more;     // of all further rails, of the same length each; at most kMostRails - 1
 
   std::vector<uint8_t> serialize() const;
   // Nullopt with a reason when it is cut off or foreign; a card of another version parses only up to that.

@@ -7,7 +7,9 @@ using namespace efa;
 
 namespace {
 
-ReadyToSend good_rts() { return {ReadyToSend::kMagic, kWireVersion, ReadyToSend::kPacked, 7, 1 << 20, 4096}; }
+ReadyToSend good_rts() {
+  return {ReadyToSend::kMagic, kWireVersion, ReadyToSend::kPacked, 2, 7, 1 << 20, 4096, 0x7000, {11, 12}};
+}
 Control good_cts() {
   return {Control::kMagic, kWireVersion, ControlType::clear_to_send, 1, 7, 1 << 20, 4096, 3, 0};
 }
@@ -19,6 +21,7 @@ Card good_card() {
   card.nic = "rdmap16s27-rdm";
   card.host = "node-1";
   card.address = {1, 2, 3, 250, 0, 255};
+  card.more = {9, 9, 9, 9, 9, 1, 9, 9, 9, 9, 9, 2};
   return card;
 }
 
@@ -26,23 +29,30 @@ Card good_card() {
 
 TEST_CASE("A ready-to-send message is parsed, and no other") {
   const auto good = good_rts();
-  const auto parsed = parse_ready_to_send(&good, sizeof good);
+  const auto parsed = parse_ready_to_send(&good, good.size());
   REQUIRE(parsed);
   CHECK(parsed->request == 7);
   CHECK(parsed->length == 1 << 20);
-  uint8_t longer[64] = {};
-  std::memcpy(longer, &good, sizeof good);
-  for (size_t size = 0; size <= sizeof longer; ++size)
-    CHECK(parse_ready_to_send(longer, size).has_value() == (size == sizeof good));
+  CHECK(parsed->address == 0x7000);
+  CHECK(parsed->keys[1] == 12);
+  for (size_t size = 0; size <= sizeof good; ++size)
+    CHECK(parse_ready_to_send(&good, size).has_value() == (size == 40 + 2 * 8));
   auto bad = good;
+  const auto refused = [&] { return !parse_ready_to_send(&bad, std::min(bad.size(), sizeof bad)); };
   bad.magic ^= 1;
-  CHECK_FALSE(parse_ready_to_send(&bad, sizeof bad));
+  CHECK(refused());
   bad = good, bad.version = kWireVersion + 1;
-  CHECK_FALSE(parse_ready_to_send(&bad, sizeof bad));
+  CHECK(refused());
   bad = good, bad.flags = 2;
-  CHECK_FALSE(parse_ready_to_send(&bad, sizeof bad));
+  CHECK(refused());
   bad = good, bad.piece = 0;
-  CHECK_FALSE(parse_ready_to_send(&bad, sizeof bad));
+  CHECK(refused());
+  bad = good, bad.rails = kMostRails + 1;
+  CHECK(refused());
+  bad = good, bad.address = UINT64_MAX - 5;  // the data would end beyond the address space
+  CHECK(refused());
+  bad.rails = 0;  // not to be read: the address has no meaning
+  CHECK_FALSE(refused());
 }
 
 TEST_CASE("A control message is parsed, and no other") {
@@ -54,7 +64,7 @@ TEST_CASE("A control message is parsed, and no other") {
   CHECK_FALSE(parse_control(&bad, sizeof bad));
   bad = good, bad.version = 0;
   CHECK_FALSE(parse_control(&bad, sizeof bad));
-  for (const int type : {0, 3, 65535}) {
+  for (const int type : {0, 4, 65535}) {
     bad = good, bad.type = static_cast<ControlType>(type);
     CHECK_FALSE(parse_control(&bad, sizeof bad));
   }
@@ -63,7 +73,7 @@ TEST_CASE("A control message is parsed, and no other") {
   bad.length = 0;  // nothing wanted: no pieces
   CHECK(parse_control(&bad, sizeof bad));
   CHECK(to_string(good) ==
-        "CTS{version 1, sender 1, request 7, length 1048576, piece 4096, handle 3}");
+        "CTS{version 2, sender 1, request 7, length 1048576, piece 4096, handle 3, failed 0}");
 }
 
 TEST_CASE("A card comes back as it was published") {
@@ -76,6 +86,22 @@ TEST_CASE("A card comes back as it was published") {
   CHECK(card->nic == "rdmap16s27-rdm");
   CHECK(card->host == "node-1");
   CHECK(card->address == std::vector<uint8_t>{1, 2, 3, 250, 0, 255});
+  CHECK(card->more == good_card().more);
+}
+
+TEST_CASE("Addresses of further rails come whole, and not more of them than there may be") {
+  auto card = good_card();
+  std::string why;
+  const auto accepted = [&] {
+    const auto bytes = card.serialize();
+    return Card::parse(bytes.data(), bytes.size(), why).has_value();
+  };
+  card.more.pop_back();
+  CHECK_FALSE(accepted());
+  card.more.assign(card.address.size() * (kMostRails - 1), 7);
+  CHECK(accepted());
+  card.more.resize(card.more.size() + card.address.size());
+  CHECK_FALSE(accepted());
 }
 
 TEST_CASE("A card that is cut off anywhere is refused with a reason") {
@@ -93,7 +119,7 @@ TEST_CASE("A card of another version names both versions, whatever follows") {
   const auto bytes = card.serialize();
   std::string why;
   CHECK_FALSE(Card::parse(bytes.data(), 8, why));
-  CHECK_THAT(why, Contains("wire format 42") && Contains("this one has 1"));
+  CHECK_THAT(why, Contains("wire format 43") && Contains("this one has 2"));
 }
 
 TEST_CASE("An id finds its object until it is removed, and never the next in its place") {

@@ -1,0 +1,34 @@
+#include "registration.hpp"
+
+#include "transport.hpp"
+
+namespace efa {
+
+Registration* Registrations::make(efa_transport* t, void* memory, size_t length, unsigned rails,
+                                  uint64_t access) {
+  if (unused_.empty()) unused_.push_back(&all_.emplace_back());
+  Registration* made = unused_.back();
+  unused_.pop_back();
+  for (unsigned i = 0; i < rails; ++i) {
+    fid_mr* region = nullptr;
+    // The key is the provider's choice (FI_MR_PROV_KEY).
+    if (fi_mr_reg(t->rail_at(i).domain.get(), memory, length, access, 0, 0, 0, &region, nullptr) != 0) {
+      drop(made);
+      return nullptr;
+    }
+    made->regions_[i].reset(region);
+  }
+  return made;
+}
+
+void Registrations::drop(Registration* registration) {
+  for (auto& region : registration->regions_) region.reset();
+  unused_.push_back(registration);
+}
+
+void Registrations::clear() {
+  unused_.clear();
+  all_.clear();
+}
+
+}  // namespace efa

@@ -1,0 +1,203 @@
+#include "transfer.hpp"
+
+#include <rdma/fi_endpoint.h>
+#include <rdma/fi_errno.h>
+#include <rdma/fi_rma.h>
+#include <rdma/fi_tagged.h>
+
+#include <algorithm>
+#include <string>
+
+namespace efa {
+namespace {
+
+Piece* piece_of(efa_operation* op) {
+  return reinterpret_cast<Piece*>(op);
+}
+
+int post_receive(efa_transport* t, efa_operation* op) {
+  Piece* p = piece_of(op);
+  const uint64_t bits = t->tags.piece_bits(p->transfer->handle, static_cast<uint32_t>(p->index));
+  return static_cast<int>(
+      fi_trecv(t->ep, p->memory, p->size, nullptr, op->peer->address, bits, 0, &op->context));
+}
+
+int post_send(efa_transport* t, efa_operation* op) {
+  Piece* p = piece_of(op);
+  const uint64_t bits = t->tags.piece_bits(p->transfer->handle, static_cast<uint32_t>(p->index));
+  const ssize_t error = fi_tsend(t->ep, p->memory, p->size, nullptr, op->peer->address, bits, &op->context);
+  if (error == 0) ++t->sends_posted;
+  return static_cast<int>(error);
+}
+
+int post_read(efa_transport* t, efa_operation* op) {
+  Piece* p = piece_of(op);
+  Transfer* tr = p->transfer;
+  Rail& rail = t->rail_at(p->rail);
+  return static_cast<int>(fi_read(rail.ep.get(), p->memory, p->size,
+                                  tr->staged() ? nullptr : tr->local->descriptor(p->rail), tr->peers[p->rail],
+                                  tr->remote.address + p->index * tr->piece,
+                                  tr->remote.keys[p->rail % tr->remote.rails], &op->context));
+}
+
+// Where a piece waits if the provider refuses it for now.
+PendingList& pending_of(efa_transport* t, const Piece& p) {
+  switch (p.transfer->move) {
+    case Move::send:
+      return p.op.peer->pending;
+    case Move::receive:
+      return t->pending_receives;
+    case Move::read:
+      break;
+  }
+  return t->rail_at(p.rail).pending_reads;
+}
+
+// A rail that works, from `wanted` on; rail 0 carries the matching, and nothing goes on without it.
+unsigned working_rail(efa_transport* t, unsigned wanted) {
+  return wanted && t->rail_at(wanted).failed ? 0 : wanted;
+}
+
+// Makes the next piece ready and posts it. False if there is no memory for it now.
+bool post_next(efa_transport* t, Transfer* tr) {
+  Piece& p = tr->slot(tr->next);
+  const uint64_t offset = tr->next * tr->piece;
+  p.index = tr->next;
+  p.size = std::min(tr->piece, tr->length - offset);
+  p.rail = working_rail(t, static_cast<unsigned>(tr->next % tr->rails));
+  p.finished = false;
+  if (tr->staged()) {
+    p.memory = t->buffers.take(p.size);
+    if (!p.memory ||
+        (!tr->into_memory() && !t->config.pack(tr->request->data.layout, offset, p.memory, p.size))) {
+      if (p.memory) t->buffers.give(p.memory, p.size);
+      tr->result = p.memory ? EFA_FAILED : EFA_OUT_OF_MEMORY;
+      return false;
+    }
+  } else {
+    p.memory = static_cast<char*>(tr->request->data.buffer) + offset;
+  }
+  p.busy = true;
+  ++tr->next;
+  submit(t, pending_of(t, p), &p.op);
+  return true;
+}
+
+void retire(efa_transport* t, Transfer* tr) {
+  Piece& p = tr->slot(tr->retired);
+  if (tr->staged()) {
+    if (tr->into_memory() && tr->result == EFA_SUCCESS &&
+        !t->config.unpack(tr->request->data.layout, p.index * tr->piece, p.memory, p.size))
+      tr->result = EFA_FAILED;
+    t->buffers.give(p.memory, p.size);
+  }
+  p.busy = false;
+  ++tr->retired;
+}
+
+// After a failure the receives that nothing will match any more are taken back.
+void cancel_pieces(efa_transport* t, Transfer* tr) {
+  if (tr->cancelled) return;
+  tr->cancelled = true;
+  for (uint64_t i = tr->retired; i < tr->next; ++i) {
+    Piece& p = tr->slot(i);
+    if (p.finished) continue;
+    if (t->pending.remove(pending_of(t, p), &p.op)) {
+      p.finished = true;
+    } else if (tr->move == Move::receive) {
+      fi_cancel(&t->ep->fid, &p.op.context);
+    }
+  }
+}
+
+std::string describe(const Transfer* tr, const Piece* p) {
+  return std::string(tr->into_memory() ? "receiving" : "sending") + " piece " + std::to_string(p->index) +
+         " of a message of " + std::to_string(tr->length) + " bytes " + (tr->into_memory() ? "from" : "to");
+}
+
+// A further rail broke: what it carried goes by the first one. True if the piece is on its way again.
+bool take_other_rail(efa_transport* t, Piece* p, const efa_completion& c) {
+  if (p->transfer->move != Move::read || p->rail == 0 || t->closing) return false;
+  Rail& rail = t->rail_at(p->rail);
+  if (!rail.failed) {
+    rail.failed = true;
+    t->report(EFA_REPORT_WARNING, describe_failure(t,
+                                                   std::string("reading over the additional NIC ") +
+                                                       rail.nic() + " from " + to_string(p->op.peer),
+                                                   c) +
+                                      " This NIC is not used any more; its share goes over " + t->rail.nic() +
+                                      ".");
+  }
+  p->rail = 0;
+  submit(t, t->rail.pending_reads, &p->op);
+  return true;
+}
+
+void piece_completed(efa_transport* t, efa_operation* op, const efa_completion* c) {
+  Piece* p = piece_of(op);
+  Transfer* tr = p->transfer;
+  if (tr->move == Move::send && (!c->error || c->entry)) --t->sends_posted;
+  if (c->error && tr->result == EFA_SUCCESS) {
+    if (take_other_rail(t, p, *c)) return;
+    tr->result = t->closing ? EFA_CANCELED : report_failure(t, describe(tr, p), op->peer, *c);
+  } else if (!c->error && tr->move == Move::receive && c->length != p->size && tr->result == EFA_SUCCESS) {
+    t->fatal("A piece of " + std::to_string(c->length) + " bytes came from " + to_string(op->peer) +
+             " where " + std::to_string(p->size) + " were announced.");
+    tr->result = EFA_FAILED;
+  }
+  p->finished = true;
+  advance(t, tr);
+}
+
+}  // namespace
+
+Transfer* make_transfer(efa_request* r, efa_peer* peer, Move move, uint64_t length, uint64_t piece,
+                        unsigned window) {
+  auto* tr = new Transfer;
+  tr->request = r;
+  tr->move = move;
+  tr->length = length;
+  tr->piece = piece;
+  tr->count = (length + piece - 1) / piece;
+  tr->window = static_cast<unsigned>(std::min<uint64_t>(tr->count, window));
+  tr->slots.reset(new Piece[tr->window]{});
+  for (unsigned i = 0; i < tr->window; ++i) {
+    Piece& p = tr->slots[i];
+    p.transfer = tr;
+    p.op.peer = peer;
+    p.op.completed = piece_completed;
+    p.op.post = move == Move::send ? post_send : move == Move::receive ? post_receive : post_read;
+  }
+  r->transfer = tr;
+  return tr;
+}
+
+void post_window(efa_transport* t, Transfer* tr) {
+  tr->advancing = true;
+  while (tr->next < tr->count && !tr->slot(tr->next).busy && tr->result == EFA_SUCCESS)
+    if (!post_next(t, tr)) break;
+  tr->advancing = false;
+}
+
+// A handler that is called from inside (a post that fails at once) only marks its piece; the outer call sees
+// it.
+void advance(efa_transport* t, Transfer* tr) {
+  if (tr->advancing) return;
+  tr->advancing = true;
+  for (bool moved = true; moved;) {
+    moved = false;
+    while (tr->retired < tr->next && tr->slot(tr->retired).finished) {
+      retire(t, tr);
+      moved = true;
+    }
+    while (tr->result == EFA_SUCCESS && tr->next < tr->count && !tr->slot(tr->next).busy) {
+      if (!post_next(t, tr)) break;
+      moved = true;
+    }
+    if (tr->result != EFA_SUCCESS) cancel_pieces(t, tr);
+  }
+  tr->advancing = false;
+  if (tr->retired == tr->next && (tr->next == tr->count || tr->result != EFA_SUCCESS)) transfer_ended(t, tr);
+}
+
+}  // namespace efa

@@ -1,0 +1,70 @@
+// The data of one rendezvous on its way: cut into pieces, a window of which is posted at any time.
+//
+// Contiguous data moves straight between the users' buffers; other layouts are packed into, and unpacked
+// from, pool buffers piece by piece, so that packing, transfer and unpacking overlap and no buffer grows with
+// the message. Pieces complete in any order and are retired in theirs.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "transport.hpp"
+
+namespace efa {
+
+struct Transfer;
+
+struct Piece {
+  efa_operation op;  // first
+  Transfer* transfer;
+  uint64_t index;
+  void* memory;  // in the user's buffer, or from the pool
+  size_t size;
+  unsigned rail;
+  bool busy;      // posted or waiting to be; until it is retired
+  bool finished;  // completed; retired in the order of the pieces
+};
+
+enum class Move : uint8_t {
+  send,     // push, sender's side
+  receive,  // push, receiver's side
+  read,     // pull, receiver's side
+};
+
+struct Transfer {
+  efa_request* request;
+  Move move;
+  bool advancing = false;
+  bool cancelled = false;
+  efa_result result = EFA_SUCCESS;
+  uint64_t length, piece, count;
+  uint64_t next = 0;     // piece to post
+  uint64_t retired = 0;  // pieces done with
+  unsigned window;
+  unsigned rails = 1;  // that take part
+  std::unique_ptr<Piece[]> slots;
+
+  uint32_t handle = 0;  // push: names this transfer in the pieces' tags
+
+  ReadyToSend remote{};           // pull: where the data is
+  Registration* local = nullptr;  // pull, contiguous: where it goes
+  std::vector<fi_addr_t> peers;   // pull: the sender's address on each rail
+
+  Piece& slot(uint64_t index) { return slots[index % window]; }
+  bool staged() const { return request->data.layout != nullptr; }
+  bool into_memory() const { return move != Move::send; }
+};
+
+// Makes a transfer of r->data with `length` bytes in pieces of `piece`; advance() begins and ends it.
+Transfer* make_transfer(efa_request* r, efa_peer* peer, Move move, uint64_t length, uint64_t piece,
+                        unsigned window);
+// Posts as much as the window takes, without ending anything: for what must be posted before a peer is told.
+void post_window(efa_transport* t, Transfer* tr);
+// Retires, posts, and when nothing is left hands the transfer to transfer_ended. Reentrant.
+void advance(efa_transport* t, Transfer* tr);
+
+// In rendezvous.cpp: all pieces are retired or taken back. Deletes the transfer and completes its request.
+void transfer_ended(efa_transport* t, Transfer* tr);
+
+}  // namespace efa
