@@ -1,0 +1,447 @@
+#include "fake_fabric.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace fake {
+namespace {
+
+Fabric* self(fid_ep* ep) {
+  return static_cast<Fabric*>(ep->fid.context);
+}
+
+std::vector<uint8_t> copy(const void* bytes, size_t size) {
+  const auto* first = static_cast<const uint8_t*>(bytes);
+  return {first, first + size};
+}
+
+Posted outgoing(Call call, const void* bytes, size_t size, fi_addr_t peer, uint64_t tag, uint64_t data,
+                void* context) {
+  Posted p;
+  p.call = call;
+  p.bytes = copy(bytes, size);
+  p.peer = peer;
+  p.tag = tag;
+  p.data = data;
+  p.context = context;
+  return p;
+}
+
+Posted incoming(Call call, const iovec* iov, size_t count, fi_addr_t peer, uint64_t tag, uint64_t ignore,
+                void* context) {
+  Posted p;
+  p.call = call;
+  p.into.assign(iov, iov + count);
+  p.peer = peer;
+  p.tag = tag;
+  p.ignore = ignore;
+  p.context = context;
+  return p;
+}
+
+ssize_t tagged_send(fid_ep* ep, const void* b, size_t n, void*, fi_addr_t to, uint64_t tag, void* context) {
+  return self(ep)->accept(outgoing(Call::tagged_send, b, n, to, tag, 0, context));
+}
+ssize_t tagged_senddata(fid_ep* ep, const void* b, size_t n, void*, uint64_t data, fi_addr_t to, uint64_t tag,
+                        void* context) {
+  return self(ep)->accept(outgoing(Call::tagged_send, b, n, to, tag, data, context));
+}
+ssize_t tagged_inject(fid_ep* ep, const void* b, size_t n, fi_addr_t to, uint64_t tag) {
+  return self(ep)->accept(outgoing(Call::inject, b, n, to, tag, 0, nullptr));
+}
+ssize_t tagged_injectdata(fid_ep* ep, const void* b, size_t n, uint64_t data, fi_addr_t to, uint64_t tag) {
+  return self(ep)->accept(outgoing(Call::inject, b, n, to, tag, data, nullptr));
+}
+ssize_t tagged_recv(fid_ep* ep, void* b, size_t n, void*, fi_addr_t from, uint64_t tag, uint64_t ignore,
+                    void* context) {
+  const iovec iov{b, n};
+  return self(ep)->accept(incoming(Call::tagged_receive, &iov, 1, from, tag, ignore, context));
+}
+ssize_t tagged_recvv(fid_ep* ep, const iovec* iov, void**, size_t count, fi_addr_t from, uint64_t tag,
+                     uint64_t ignore, void* context) {
+  return self(ep)->accept(incoming(Call::tagged_receive, iov, count, from, tag, ignore, context));
+}
+ssize_t tagged_recvmsg(fid_ep* ep, const fi_msg_tagged* msg, uint64_t flags) {
+  Posted p = incoming(flags & FI_PEEK ? Call::peek : Call::tagged_receive, msg->msg_iov, msg->iov_count,
+                      msg->addr, msg->tag, msg->ignore, msg->context);
+  p.flags = flags;
+  return self(ep)->accept(std::move(p));
+}
+ssize_t plain_send(fid_ep* ep, const void* b, size_t n, void*, fi_addr_t to, void* context) {
+  return self(ep)->accept(outgoing(Call::send, b, n, to, 0, 0, context));
+}
+ssize_t plain_recv(fid_ep* ep, void* b, size_t n, void*, fi_addr_t from, void* context) {
+  const iovec iov{b, n};
+  return self(ep)->accept(incoming(Call::receive, &iov, 1, from, 0, 0, context));
+}
+ssize_t rma_read(fid_ep* ep, void* b, size_t n, void*, fi_addr_t from, uint64_t address, uint64_t key,
+                 void* context) {
+  const iovec iov{b, n};
+  Posted p = incoming(Call::read, &iov, 1, from, 0, 0, context);
+  p.address = address;
+  p.key = key;
+  return self(ep)->accept(std::move(p));
+}
+ssize_t cancel(fid* f, void* context) {
+  auto* fabric = static_cast<Fabric*>(f->context);
+  const auto at = std::find_if(fabric->posted.begin(), fabric->posted.end(),
+                               [&](const Posted& p) { return p.context == context; });
+  if (at == fabric->posted.end()) return -FI_ENOENT;
+  fabric->posted.erase(at);
+  fabric->fail(context, FI_ECANCELED);
+  return 0;
+}
+int close_nothing(fid*) {
+  return 0;
+}
+ssize_t queue_read(fid_cq* cq, void* to, size_t count) {
+  return static_cast<Fabric*>(cq->fid.context)->read_queue(static_cast<fi_cq_tagged_entry*>(to), count);
+}
+ssize_t queue_error(fid_cq* cq, fi_cq_err_entry* to, uint64_t) {
+  return static_cast<Fabric*>(cq->fid.context)->read_error(to);
+}
+const char* queue_words(fid_cq*, int error, const void*, char*, size_t) {
+  return error == 13 ? "Unresponsive receiver" : "";
+}
+int insert(fid_av* av, const void*, size_t count, fi_addr_t* to, uint64_t, void*) {
+  static_cast<void>(av);
+  *to = 77;
+  return static_cast<int>(count);
+}
+int forget(fid_av*, fi_addr_t*, size_t, uint64_t) {
+  return 0;
+}
+
+struct Region {
+  fid_mr mr{};
+  Fabric* fabric = nullptr;
+};
+int close_region(fid* f) {
+  auto* region = reinterpret_cast<Region*>(f);
+  --region->fabric->registrations;
+  delete region;
+  return 0;
+}
+fi_ops region_ops = [] {
+  fi_ops ops{};
+  ops.size = sizeof ops;
+  ops.close = close_region;
+  return ops;
+}();
+int register_memory(fid* domain, const void*, size_t, uint64_t, uint64_t, uint64_t, uint64_t, fid_mr** out,
+                    void*) {
+  auto* fabric = static_cast<Fabric*>(domain->context);
+  if (fabric->refuse_registration) return -fabric->refuse_registration;
+  auto* region = new Region;
+  region->fabric = fabric;
+  region->mr.fid.ops = &region_ops;
+  region->mr.key = 4711;
+  ++fabric->registrations;
+  *out = &region->mr;
+  return 0;
+}
+
+fi_ops object_ops = [] {
+  fi_ops ops{};
+  ops.size = sizeof ops;
+  ops.close = close_nothing;
+  return ops;
+}();
+fi_ops_ep ep_ops = [] {
+  fi_ops_ep ops{};
+  ops.size = sizeof ops;
+  ops.cancel = cancel;
+  return ops;
+}();
+fi_ops_tagged tagged_ops = [] {
+  fi_ops_tagged ops{};
+  ops.size = sizeof ops;
+  ops.recv = tagged_recv;
+  ops.recvv = tagged_recvv;
+  ops.recvmsg = tagged_recvmsg;
+  ops.send = tagged_send;
+  ops.senddata = tagged_senddata;
+  ops.inject = tagged_inject;
+  ops.injectdata = tagged_injectdata;
+  return ops;
+}();
+fi_ops_msg msg_ops = [] {
+  fi_ops_msg ops{};
+  ops.size = sizeof ops;
+  ops.recv = plain_recv;
+  ops.send = plain_send;
+  return ops;
+}();
+fi_ops_rma rma_ops = [] {
+  fi_ops_rma ops{};
+  ops.size = sizeof ops;
+  ops.read = rma_read;
+  return ops;
+}();
+fi_ops_cq cq_ops = [] {
+  fi_ops_cq ops{};
+  ops.size = sizeof ops;
+  ops.read = queue_read;
+  ops.readerr = queue_error;
+  ops.strerror = queue_words;
+  return ops;
+}();
+fi_ops_av av_ops = [] {
+  fi_ops_av ops{};
+  ops.size = sizeof ops;
+  ops.insert = insert;
+  ops.remove = forget;
+  return ops;
+}();
+fi_ops_mr mr_ops = [] {
+  fi_ops_mr ops{};
+  ops.size = sizeof ops;
+  ops.reg = register_memory;
+  return ops;
+}();
+
+// The transport's callbacks have no context: one transport at a time.
+Transport* current;
+
+bool move_blocks(void* layout, size_t offset, char* packed, size_t size, bool pack) {
+  const auto& l = *static_cast<Layout*>(layout);
+  for (size_t i = 0; i < size; ++i) {
+    const size_t at = offset + i;
+    char& place = l.base[at / l.block * (l.block + l.gap) + at % l.block];
+    if (pack)
+      packed[i] = place;
+    else
+      place = packed[i];
+  }
+  return true;
+}
+
+efa_config config_of() {
+  efa_config config{};
+  efa_options_defaults(&config.options);
+  config.self = {1000, 0};
+  config.hostname = "here";
+  config.report = [](efa_severity, const char* text) { current->reports.emplace_back(text); };
+  config.fatal = [](const char* text) {
+    current->fatals.emplace_back(text);
+    current->t->broken = false;  // a real one does not return
+  };
+  config.resolve = [](void*, int32_t rank) {
+    return rank == 1 ? &current->one : rank == 2 ? &current->two : nullptr;
+  };
+  config.pack = [](void* layout, size_t offset, void* to, size_t size) {
+    return move_blocks(layout, offset, static_cast<char*>(to), size, true);
+  };
+  config.unpack = [](void* layout, size_t offset, const void* from, size_t size) {
+    return move_blocks(layout, offset, static_cast<char*>(const_cast<void*>(from)), size, false);
+  };
+  return config;
+}
+
+}  // namespace
+
+Fabric::Fabric() {
+  ep.fid.context = cq.fid.context = av.fid.context = domain.fid.context = this;
+  ep.fid.ops = cq.fid.ops = av.fid.ops = domain.fid.ops = &object_ops;
+  ep.ops = &ep_ops;
+  ep.tagged = &tagged_ops;
+  ep.msg = &msg_ops;
+  ep.rma = &rma_ops;
+  cq.ops = &cq_ops;
+  av.ops = &av_ops;
+  domain.mr = &mr_ops;
+  ep.fid.fclass = FI_CLASS_EP;
+}
+
+size_t Fabric::count(Call call) const {
+  return static_cast<size_t>(
+      std::count_if(posted.begin(), posted.end(), [&](const Posted& p) { return p.call == call; }));
+}
+
+Posted Fabric::take(Call call) {
+  const auto at = std::find_if(posted.begin(), posted.end(), [&](const Posted& p) { return p.call == call; });
+  if (at == posted.end()) throw std::logic_error("nothing of that kind is posted");
+  Posted found = std::move(*at);
+  posted.erase(at);
+  return found;
+}
+
+int Fabric::accept(Posted post) {
+  if (!refuse.empty()) {
+    const int error = refuse.front();
+    refuse.pop_front();
+    if (error) return -error;
+  }
+  posted.push_back(std::move(post));
+  return 0;
+}
+
+void Fabric::complete(const Posted& post, size_t length, uint64_t tag, uint64_t data) {
+  Event event;
+  event.entry.op_context = post.context;
+  event.entry.len = length;
+  event.entry.tag = tag;
+  event.entry.data = data;
+  events_.push_back(event);
+}
+
+void Fabric::fail(void* context, int error, int provider_error) {
+  Event event;
+  event.entry.op_context = context;
+  event.error = error;
+  event.provider_error = provider_error;
+  events_.push_back(event);
+}
+
+namespace {
+
+void fill(const std::vector<iovec>& into, const void* bytes, size_t size) {
+  const auto* from = static_cast<const char*>(bytes);
+  for (const iovec& part : into) {
+    const size_t now = std::min(size, part.iov_len);
+    std::memcpy(part.iov_base, from, now);
+    from += now;
+    size -= now;
+  }
+}
+
+}  // namespace
+
+void Fabric::arrive(uint64_t tag, uint64_t data, const void* bytes, size_t size) {
+  const auto at = std::find_if(posted.begin(), posted.end(), [&](const Posted& p) {
+    return p.call == Call::tagged_receive && ((p.tag ^ tag) & ~p.ignore) == 0;
+  });
+  if (at == posted.end()) throw std::logic_error("no receive matches");
+  const Posted receive = *at;
+  posted.erase(at);
+  fill(receive.into, bytes, size);
+  complete(receive, size, tag, data);
+}
+
+void Fabric::arrive_control(const void* bytes, size_t size) {
+  const Posted receive = take(Call::receive);
+  fill(receive.into, bytes, size);
+  complete(receive, size);
+}
+
+ssize_t Fabric::read_queue(fi_cq_tagged_entry* entries, size_t count) {
+  size_t done = 0;
+  while (done < count && !events_.empty() && !events_.front().error) {
+    entries[done++] = events_.front().entry;
+    events_.pop_front();
+  }
+  if (done) return static_cast<ssize_t>(done);
+  return events_.empty() ? -FI_EAGAIN : -FI_EAVAIL;
+}
+
+ssize_t Fabric::read_error(fi_cq_err_entry* entry) {
+  if (events_.empty() || !events_.front().error) return -FI_EAGAIN;
+  entry->op_context = events_.front().entry.op_context;
+  entry->err = events_.front().error;
+  entry->prov_errno = events_.front().provider_error;
+  entry->tag = ~uint64_t{0};
+  events_.pop_front();
+  return 1;
+}
+
+Transport::Transport() {
+  current = this;
+  std::string why;
+  const auto tags = efa::TagLayout::make({~uint64_t{0} >> 1, 8, true}, why);
+  owned = std::make_unique<efa_transport>(config_of(), tags.value());
+  t = owned.get();
+  t->ep = &fabric.ep;
+  t->cq = &fabric.cq;
+  t->traits = &efa::provider_traits("efa");
+  t->rail.ep.reset(&fabric.ep);
+  t->rail.cq.reset(&fabric.cq);
+  t->rail.av.reset(&fabric.av);
+  t->rail.domain.reset(&fabric.domain);
+  t->rail.info.reset(fi_allocinfo());
+  t->rail.info->fabric_attr->prov_name = strdup("efa");
+  t->rail.info->domain_attr->name = strdup("fake0");
+  auto& p = t->protocols;
+  p.inject_limit = t->inject_limit = 64;
+  p.eager_limit = 1024;
+  p.eager_limit_packed = 512;
+  p.piece = p.staging = p.read = p.stripe = 4096;
+  p.pull_limit = 2048;
+  p.window = 2;
+  t->overflow.reset(new char[p.eager_limit]);
+  t->address_size = 4;
+  int32_t rank = 1;
+  for (efa_peer* peer : {&one, &two}) {
+    peer->address = static_cast<fi_addr_t>(rank);
+    peer->eager_limit = p.eager_limit;
+    peer->eager_limit_packed = p.eager_limit_packed;
+    peer->pulls = true;
+    peer->uid = 1000 + static_cast<uint64_t>(rank);
+    peer->world_rank = rank;
+    peer->hostname = "there";
+    peer->nic = "fake9";
+    ++rank;
+  }
+  efa::start_control(t, why);
+}
+
+Transport::~Transport() {
+  t->closing = true;
+  efa::free_claimed(t);
+  t->registrations.clear();
+  for (auto* control : t->all_controls) efa::free_control(control);
+}
+
+efa_result Transport::send(Request& r, efa_peer& peer, int32_t tag, const void* data, size_t size,
+                           efa_send_mode mode, Layout* layout) {
+  r.op.peer = &peer;
+  r.data = {const_cast<void*>(data), size, layout};
+  const efa_envelope e = to(peer.world_rank, tag);
+  return efa_send(t, &r, &e, mode);
+}
+
+efa_result Transport::receive(Request& r, efa_peer* peer, int32_t tag, void* data, size_t size,
+                              Layout* layout) {
+  r.op.peer = peer;
+  r.data = {data, size, layout};
+  efa_envelope e = to(peer ? peer->world_rank : EFA_ANY_SOURCE, tag);
+  e.any_tag = tag == EFA_ANY_TAG;
+  return efa_recv(t, &r, &e);
+}
+
+void Transport::progress() {
+  while (efa_progress(t) > 0) {
+  }
+}
+
+efa::ReadyToSend Transport::ready(uint64_t request, uint64_t length, uint64_t piece) const {
+  efa::ReadyToSend m{};
+  m.magic = efa::ReadyToSend::kMagic;
+  m.version = efa::kWireVersion;
+  m.request = request;
+  m.length = length;
+  m.piece = piece;
+  return m;
+}
+
+efa::Control Transport::control(efa::ControlType type, const efa_peer& from, uint64_t request,
+                                uint64_t length, uint64_t piece) const {
+  efa::Control m{};
+  m.magic = efa::Control::kMagic;
+  m.version = efa::kWireVersion;
+  m.type = type;
+  m.sender = from.uid;
+  m.request = request;
+  m.length = length;
+  m.piece = piece;
+  m.handle = 3;
+  return m;
+}
+
+std::vector<char> pattern(size_t size, unsigned seed) {
+  std::vector<char> bytes(size);
+  unsigned value = seed * 2654435761u;
+  for (char& byte : bytes) byte = static_cast<char>((value = value * 1664525u + 1013904223u) >> 24);
+  return bytes;
+}
+
+}  // namespace fake
