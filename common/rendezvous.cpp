@@ -200,6 +200,7 @@ void receive_rendezvous(efa_transport* t, efa_request* r, efa_peer* peer, const 
   Control clear = control(t, ControlType::clear_to_send, ready.request);
   clear.length = length;
   clear.piece = packed ? std::min(ready.piece, t->protocols.staging) : ready.piece;
+  clear.piece = std::max(clear.piece, kPage);  // a tag has 32 bits to number pieces
   // Unique among the transfers in flight: it comes round after 2^24, or what the tag has room for.
   clear.handle = t->next_handle = (t->next_handle + 1) & t->tags.max_handle();
   if (length == 0) {

@@ -158,7 +158,7 @@ Transfer* make_transfer(efa_request* r, efa_peer* peer, Move move, uint64_t leng
   tr->move = move;
   tr->length = length;
   tr->piece = piece;
-  tr->count = (length + piece - 1) / piece;
+  tr->count = length / piece + (length % piece != 0);  // `piece` may be a peer's, and anything
   tr->window = static_cast<unsigned>(std::min<uint64_t>(tr->count, window));
   tr->slots.reset(new Piece[tr->window]{});
   for (unsigned i = 0; i < tr->window; ++i) {

@@ -1,0 +1,388 @@
+// Long messages, both sides, pushed and pulled: what is posted when, in which order, and how it ends.
+#include "catch.hpp"
+#include "fake_fabric.hpp"
+
+using namespace fake;
+using efa::ControlType;
+
+namespace {
+
+// The control message that was sent last; it is completed.
+efa::Control answer(Transport& x) {
+  const Posted p = x.fabric.take(Call::send);
+  const auto message = efa::parse_control(p.bytes.data(), p.bytes.size());
+  REQUIRE(message);
+  x.fabric.complete(p);
+  x.progress();
+  return *message;
+}
+
+// Delivers bytes [offset, offset + size) of `data` to a posted piece receive or read.
+void serve(Transport& x, const Posted& p, const std::vector<char>& data, size_t offset) {
+  const size_t size = p.into[0].iov_len;
+  REQUIRE(offset + size <= data.size());
+  std::memcpy(p.into[0].iov_base, data.data() + offset, size);
+  x.fabric.complete(p, size, p.tag);
+}
+
+}  // namespace
+
+TEST_CASE("Push, sender: nothing moves before clear-to-send, then a window of pieces, to the end") {
+  Transport x;
+  const auto data = pattern(10000);
+  Request r;
+  x.send(r, x.one, 5, data.data(), data.size());
+  const Posted rts = x.fabric.take(Call::tagged_send);
+  const auto ready = efa::parse_ready_to_send(rts.bytes.data(), rts.bytes.size());
+  REQUIRE(ready);
+  CHECK(ready->length == 10000);
+  CHECK(ready->rails == 0);
+  x.fabric.complete(rts);
+  x.progress();
+  CHECK(x.fabric.count(Call::tagged_send) == 0);
+
+  x.arrive(x.control(ControlType::clear_to_send, x.one, ready->request, 10000, 3000));
+  std::vector<char> arrived;
+  for (uint64_t piece = 0; piece < 4; ++piece) {
+    CHECK(x.fabric.count(Call::tagged_send) == std::min<size_t>(2, 4 - piece));
+    const Posted p = x.fabric.take(Call::tagged_send);
+    CHECK(p.tag == x.t->tags.piece_bits(3, static_cast<uint32_t>(piece)));
+    arrived.insert(arrived.end(), p.bytes.begin(), p.bytes.end());
+    CHECK(r.times == 0);
+    x.fabric.complete(p);
+    x.progress();
+  }
+  CHECK(arrived == data);
+  CHECK(r.times == 1);
+  CHECK(r.status.result == EFA_SUCCESS);
+  CHECK(x.t->ready_to_send.size() == 0);
+  CHECK(x.t->sends_posted == 0);
+}
+
+TEST_CASE("Push, receiver: pieces are posted before the sender may send, and complete in any order") {
+  Transport x;
+  const auto data = pattern(10000);
+  std::vector<char> buffer(10000);
+  Request r;
+  x.receive(r, nullptr, 5, buffer.data(), buffer.size());
+  x.arrive(x.ready(42, 10000, 3000), 2, 5);
+  REQUIRE(x.fabric.count(Call::tagged_receive) == 2);
+  // Both receives stand before the control message in the order of posting.
+  CHECK(x.fabric.posted.back().call == Call::send);
+  const auto clear = answer(x);
+  CHECK(clear.type == ControlType::clear_to_send);
+  CHECK(clear.request == 42);
+  CHECK(clear.length == 10000);
+  CHECK(clear.piece == 3000);
+  const Posted zero = x.fabric.take(Call::tagged_receive), one = x.fabric.take(Call::tagged_receive);
+  CHECK(one.tag == x.t->tags.piece_bits(clear.handle, 1));
+  serve(x, one, data, 3000);
+  x.progress();
+  CHECK(x.fabric.count(Call::tagged_receive) == 0);  // the window moves with its oldest piece
+  serve(x, zero, data, 0);
+  x.progress();
+  for (const size_t offset : {6000, 9000}) serve(x, x.fabric.take(Call::tagged_receive), data, offset);
+  x.progress();
+  CHECK(r.times == 1);
+  CHECK(r.status.result == EFA_SUCCESS);
+  CHECK(r.status.length == 10000);
+  CHECK(r.status.source == 2);
+  CHECK(buffer == data);
+}
+
+TEST_CASE("Push between noncontiguous layouts packs and unpacks piece by piece within a bound") {
+  Transport x;
+  const auto data = pattern(20000);
+  std::vector<char> memory(40000, 0x11);
+  Layout layout{memory.data(), 100, 100};
+  Request r;
+  x.receive(r, &x.one, 5, nullptr, 20000, &layout);
+  x.arrive(x.ready(1, 20000), 1, 5);
+  const auto clear = answer(x);
+  CHECK(clear.piece == 4096);
+  for (size_t offset = 0; offset < 20000; offset += 4096) {
+    CHECK(x.t->buffers.bytes_used() <= 2 * 4096);
+    serve(x, x.fabric.take(Call::tagged_receive), data, offset);
+    x.progress();
+  }
+  CHECK(r.times == 1);
+  for (size_t i = 0; i < 20000; ++i) REQUIRE(memory[i / 100 * 200 + i % 100] == data[i]);
+  for (size_t i = 0; i < memory.size(); ++i)
+    if (i % 200 >= 100) REQUIRE(memory[i] == 0x11);
+  CHECK(x.t->buffers.bytes_used() == 0);
+}
+
+TEST_CASE("A receive that is too short takes its part, reports truncation and releases the sender") {
+  const bool pull = GENERATE(true, false);
+  Transport x;
+  x.t->protocols.pulls = pull;
+  const auto data = pattern(10000);
+  std::vector<char> buffer(5064, 0x5a);
+  Request r;
+  x.receive(r, &x.one, 5, buffer.data(), 5000);
+  auto ready = x.ready(1, 10000);
+  ready.rails = pull;
+  ready.address = 1 << 20;
+  x.arrive(ready, 1, 5);
+  if (!pull) CHECK(answer(x).length == 5000);
+  for (const size_t offset : {0, 4096})
+    serve(x, x.fabric.take(pull ? Call::read : Call::tagged_receive), data, offset);
+  x.progress();
+  if (pull) CHECK(answer(x).type == ControlType::finished);
+  CHECK(r.times == 1);
+  CHECK(r.status.result == EFA_TRUNCATED);
+  CHECK(r.status.length == 5000);
+  CHECK(std::equal(buffer.begin(), buffer.begin() + 5000, data.begin()));
+  for (size_t i = 5000; i < buffer.size(); ++i) REQUIRE(buffer[i] == 0x5a);
+}
+
+TEST_CASE("A receive for nothing still releases the sender") {
+  Transport x;
+  x.t->protocols.pulls = true;
+  Request r;
+  x.receive(r, &x.one, 5, nullptr, 0);
+  auto ready = x.ready(1, 10000);
+  ready.rails = 1;
+  x.arrive(ready, 1, 5);
+  CHECK(r.status.result == EFA_TRUNCATED);
+  CHECK(answer(x).length == 0);
+  CHECK(x.fabric.registrations == 0);
+
+  Request s;
+  const auto data = pattern(5000);
+  x.t->protocols.pulls = false;
+  x.send(s, x.one, 5, data.data(), data.size());
+  const Posted rts = x.fabric.take(Call::tagged_send);
+  x.fabric.complete(rts);
+  x.arrive(x.control(ControlType::clear_to_send, x.one, s.ready_id, 0));
+  CHECK(s.times == 1);
+  CHECK(x.fabric.count(Call::tagged_send) == 0);
+}
+
+TEST_CASE("Pull, sender: offers its memory and ends when it is read") {
+  Transport x;
+  x.t->protocols.pulls = true;
+  const auto data = pattern(10000);
+  Request r;
+  x.send(r, x.one, 5, data.data(), data.size());
+  const Posted rts = x.fabric.take(Call::tagged_send);
+  const auto ready = efa::parse_ready_to_send(rts.bytes.data(), rts.bytes.size());
+  REQUIRE(ready);
+  CHECK(ready->rails == 1);
+  CHECK(ready->keys[0] == 4711);
+  CHECK(ready->address == reinterpret_cast<uintptr_t>(data.data()));
+  CHECK(x.fabric.registrations == 1);
+  x.fabric.complete(rts);
+  x.progress();
+  CHECK(r.times == 0);
+  x.arrive(x.control(ControlType::finished, x.one, ready->request, 10000));
+  CHECK(r.times == 1);
+  CHECK(r.status.result == EFA_SUCCESS);
+  CHECK(x.fabric.registrations == 0);
+  CHECK(x.t->pulls_open == 0);
+}
+
+TEST_CASE("What cannot be pulled is pushed: short, noncontiguous, a peer inside the node, no registration") {
+  const int reason = GENERATE(0, 1, 2, 3);
+  Transport x;
+  x.t->protocols.pulls = true;
+  auto data = pattern(20000);
+  Layout layout{data.data(), 10, 10};
+  if (reason == 2) x.one.pulls = false;
+  if (reason == 3) x.fabric.refuse_registration = FI_ENOMEM;
+  Request r;
+  x.send(r, x.one, 5, data.data(), reason == 0 ? 2000 : 5000, EFA_SEND_STANDARD,
+         reason == 1 ? &layout : nullptr);
+  const Posted rts = x.fabric.take(Call::tagged_send);
+  const auto ready = efa::parse_ready_to_send(rts.bytes.data(), rts.bytes.size());
+  REQUIRE(ready);
+  CHECK(ready->rails == 0);
+  CHECK(x.fabric.registrations == 0);
+  CHECK(x.reports.empty());
+}
+
+TEST_CASE("A receiver that cannot read answers an offer with clear-to-send, and the sender withdraws it") {
+  Transport x;
+  x.t->protocols.pulls = true;
+  std::vector<char> buffer(5000);
+  Request r;
+  x.receive(r, &x.one, 5, buffer.data(), buffer.size());
+  x.fabric.refuse_registration = FI_ENOMEM;
+  auto ready = x.ready(1, 5000);
+  ready.rails = 1;
+  x.arrive(ready, 1, 5);
+  CHECK(answer(x).type == ControlType::clear_to_send);
+  CHECK(x.fabric.count(Call::tagged_receive) == 2);
+
+  x.fabric.refuse_registration = 0;
+  Request s;
+  const auto data = pattern(5000);
+  x.send(s, x.two, 5, data.data(), data.size());
+  CHECK(x.fabric.registrations == 1);
+  x.fabric.complete(x.fabric.take(Call::tagged_send));
+  x.arrive(x.control(ControlType::clear_to_send, x.two, s.ready_id, 5000));
+  CHECK(x.fabric.registrations == 0);
+  CHECK(x.fabric.count(Call::tagged_send) == 2);
+}
+
+TEST_CASE("Pull, receiver: reads at the right places with the right key, then says finished, once") {
+  const bool packed = GENERATE(true, false);
+  Transport x;
+  x.t->protocols.pulls = true;
+  const auto data = pattern(10000);
+  std::vector<char> buffer(20000, 0x11);
+  Layout layout{buffer.data(), 50, 50};
+  Request r;
+  x.receive(r, &x.one, 5, buffer.data(), 10000, packed ? &layout : nullptr);
+  auto ready = x.ready(6, 10000);
+  ready.rails = 1;
+  ready.address = 0x10000;
+  ready.keys[0] = 99;
+  x.arrive(ready, 1, 5);
+  CHECK(x.fabric.registrations == (packed ? 0 : 1));
+  for (const size_t offset : {0, 4096, 8192}) {
+    const Posted p = x.fabric.take(Call::read);
+    CHECK(p.peer == x.one.address);
+    CHECK(p.address == 0x10000 + offset);
+    CHECK(p.key == 99);
+    CHECK(x.fabric.count(Call::send) == 0);
+    serve(x, p, data, offset);
+    x.progress();
+  }
+  const auto finished = answer(x);
+  CHECK(finished.type == ControlType::finished);
+  CHECK(finished.request == 6);
+  CHECK(finished.length == 10000);
+  CHECK(finished.failed == 0);
+  CHECK(r.times == 1);
+  CHECK(r.status.result == EFA_SUCCESS);
+  for (size_t i = 0; i < 10000; ++i) REQUIRE(buffer[packed ? i / 50 * 100 + i % 50 : i] == data[i]);
+  CHECK(x.fabric.registrations == 0);
+  CHECK(x.t->pulls_open == 0);
+  CHECK(x.t->buffers.bytes_used() == 0);
+}
+
+TEST_CASE("A read that fails ends both sides with an error that names the peer") {
+  Transport x;
+  x.t->protocols.pulls = true;
+  std::vector<char> buffer(10000);
+  Request r;
+  x.receive(r, &x.one, 5, buffer.data(), 10000);
+  auto ready = x.ready(6, 10000);
+  ready.rails = 1;
+  x.arrive(ready, 1, 5);
+  while (x.fabric.count(Call::read)) x.fabric.fail(x.fabric.take(Call::read).context, FI_EIO, 13);
+  x.progress();
+  CHECK(r.times == 1);
+  CHECK(r.status.result == EFA_FAILED);
+  REQUIRE(x.reports.size() == 1);
+  CHECK_THAT(x.reports[0], Contains("of a message of 10000 bytes from rank 1 on host there (NIC fake9)"));
+  CHECK(answer(x).failed == 1);
+
+  Request s;
+  const auto data = pattern(5000);
+  x.send(s, x.one, 5, data.data(), data.size());
+  x.fabric.complete(x.fabric.take(Call::tagged_send));
+  auto failed = x.control(ControlType::finished, x.one, s.ready_id);
+  failed.failed = 1;
+  x.arrive(failed);
+  CHECK(s.times == 1);
+  CHECK(s.status.result == EFA_FAILED);
+  CHECK(x.fabric.registrations == 0);
+}
+
+TEST_CASE("A piece that fails takes back the others and ends the receive once") {
+  Transport x;
+  std::vector<char> buffer(20000);
+  Request r;
+  x.receive(r, &x.one, 5, buffer.data(), buffer.size());
+  x.arrive(x.ready(1, 20000), 1, 5);
+  answer(x);
+  x.fabric.fail(x.fabric.take(Call::tagged_receive).context, FI_EIO, 13);
+  x.progress();
+  CHECK(r.times == 1);
+  CHECK(r.status.result == EFA_FAILED);
+  CHECK(x.fabric.count(Call::tagged_receive) == 0);
+  CHECK(x.reports.size() == 1);
+}
+
+namespace {
+
+// A second NIC for a transport.
+struct SecondRail {
+  explicit SecondRail(Transport& x) {
+    auto rail = std::make_unique<efa::Rail>();
+    rail->ep.reset(&fabric.ep);
+    rail->cq.reset(&fabric.cq);
+    rail->av.reset(&fabric.av);
+    rail->domain.reset(&fabric.domain);
+    rail->info.reset(fi_allocinfo());
+    rail->info->fabric_attr->prov_name = strdup("efa");
+    rail->info->domain_attr->name = strdup("fake1");
+    x.t->more_rails.push_back(std::move(rail));
+    x.one.addresses = {1, 1, 1, 1, 2, 2, 2, 2};
+  }
+  Fabric fabric;
+};
+
+}  // namespace
+
+TEST_CASE("Two rails share a message, each with its own key and address") {
+  Transport x;
+  SecondRail second(x);
+  x.t->protocols.pulls = true;
+  const auto data = pattern(16384);
+  std::vector<char> buffer(16384);
+  Request r;
+  x.receive(r, &x.one, 5, buffer.data(), buffer.size());
+  auto ready = x.ready(6, 16384);
+  ready.rails = 2;
+  ready.keys[0] = 10, ready.keys[1] = 11;
+  x.arrive(ready, 1, 5);
+  REQUIRE(x.fabric.count(Call::read) == 2);
+  REQUIRE(second.fabric.count(Call::read) == 2);
+  for (const size_t piece : {1, 3}) {
+    const Posted p = second.fabric.take(Call::read);
+    CHECK(p.key == 11);
+    CHECK(p.peer == 77);  // what the second rail's address vector said
+    CHECK(p.address == piece * 4096);
+    std::memcpy(p.into[0].iov_base, data.data() + piece * 4096, 4096);
+    second.fabric.complete(p, 4096);
+  }
+  for (const size_t piece : {0, 2}) serve(x, x.fabric.take(Call::read), data, piece * 4096);
+  x.progress();
+  CHECK(answer(x).failed == 0);
+  CHECK(r.times == 1);
+  CHECK(buffer == data);
+}
+
+TEST_CASE("A further rail that fails is dropped with one warning, and the first takes its share") {
+  Transport x;
+  SecondRail second(x);
+  x.t->protocols.pulls = true;
+  const auto data = pattern(16384);
+  for (int round = 0; round < 2; ++round) {
+    std::vector<char> buffer(16384);
+    Request r;
+    x.receive(r, &x.one, 5, buffer.data(), buffer.size());
+    auto ready = x.ready(6, 16384);
+    ready.rails = 2;
+    x.arrive(ready, 1, 5);
+    CHECK(second.fabric.count(Call::read) == (round == 0 ? 2 : 0));
+    while (second.fabric.count(Call::read))
+      second.fabric.fail(second.fabric.take(Call::read).context, FI_EIO, 13);
+    x.progress();
+    REQUIRE(x.fabric.count(Call::read) == 4);
+    while (x.fabric.count(Call::read)) {
+      const Posted p = x.fabric.take(Call::read);
+      serve(x, p, data, p.address);
+    }
+    x.progress();
+    CHECK(answer(x).failed == 0);
+    CHECK(r.times == 1);
+    CHECK(r.status.result == EFA_SUCCESS);
+    CHECK(buffer == data);
+  }
+  REQUIRE(x.reports.size() == 1);
+  CHECK_THAT(x.reports[0], Contains("additional NIC fake1") && Contains("not used any more"));
+}
