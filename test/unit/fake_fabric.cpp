@@ -272,7 +272,14 @@ int Fabric::accept(Posted post) {
     refuse.pop_front();
     if (error) return -error;
   }
-  posted.push_back(std::move(post));
+  if (post.call == Call::peek) {
+    if (!on_peek) return -FI_ENOMSG;
+    on_peek(post);
+  } else if (post.flags & FI_CLAIM && on_claim) {
+    on_claim(post);
+  } else {
+    posted.push_back(std::move(post));
+  }
   return 0;
 }
 
@@ -299,7 +306,7 @@ void fill(const std::vector<iovec>& into, const void* bytes, size_t size) {
   const auto* from = static_cast<const char*>(bytes);
   for (const iovec& part : into) {
     const size_t now = std::min(size, part.iov_len);
-    std::memcpy(part.iov_base, from, now);
+    if (now) std::memcpy(part.iov_base, from, now);
     from += now;
     size -= now;
   }

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -47,6 +48,8 @@ class Fabric {
 
   std::deque<Posted> posted;  // in order; completed ones are gone
   std::deque<int> refuse;  // what the next posts answer (FI_EAGAIN, ...) instead of being accepted; 0: accept
+  // Asked when a peek, or a receive with FI_CLAIM, is posted: such are answered at once and not kept.
+  std::function<void(const Posted&)> on_peek, on_claim;
   int refuse_registration = 0;
   int registrations = 0;  // open ones
 

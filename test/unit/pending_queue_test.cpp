@@ -87,7 +87,9 @@ TEST_CASE_METHOD(Fixture, "A call gives up after some refusals and goes on with 
   CHECK(queue.size() == 12);
 }
 
-TEST_CASE_METHOD(Fixture, "An operation that waited longer than the limit ends with FI_ETIMEDOUT; the next has its own time") {
+TEST_CASE_METHOD(
+    Fixture,
+    "An operation that waited longer than the limit ends with FI_ETIMEDOUT; the next has its own time") {
   provider.answers[&ops[0]] = {-FI_EAGAIN};
   provider.answers[&ops[1]] = {-FI_EAGAIN};
   queue.add(a, &ops[0], 100);

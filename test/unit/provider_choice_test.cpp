@@ -26,11 +26,14 @@ Candidate nic(const std::string& provider, const std::string& domain, bool ipv4 
 struct Machine {
   std::map<std::string, std::vector<Candidate>> has = {
       {"shm", {nic("shm", "shm")}},
-      {"tcp;ofi_rxm", {nic("tcp;ofi_rxm", "eth0", false), nic("tcp;ofi_rxm", "eth0"), nic("tcp;ofi_rxm", "lo")}},
+      {"tcp;ofi_rxm",
+       {nic("tcp;ofi_rxm", "eth0", false), nic("tcp;ofi_rxm", "eth0"), nic("tcp;ofi_rxm", "lo")}},
   };
   std::string choose(const Wish& wish) {
-    chosen = efa::choose(wish, [&](const std::string& name) { return has[name]; }, kKnown);
-    return chosen.index < 0 ? "none" : chosen.provider + " " + has[chosen.provider][size_t(chosen.index)].domain;
+    chosen = efa::choose(
+        wish, [&](const std::string& name) { return has[name]; }, kKnown);
+    return chosen.index < 0 ? "none"
+                            : chosen.provider + " " + has[chosen.provider][size_t(chosen.index)].domain;
   }
   Choice chosen;
 };
@@ -100,8 +103,8 @@ TEST_CASE("A provider that libfabric does not have is named, with those it has")
   Wish listed = wish(true, true);
   listed.include = {"shm", "etherfabric"};
   CHECK(machine.choose(listed) == "none");
-  CHECK_THAT(machine.chosen.why, Contains("mtl_efa_provider_include names \"etherfabric\"") &&
-                                     Contains("efa, shm, tcp;ofi_rxm"));
+  CHECK_THAT(machine.chosen.why,
+             Contains("mtl_efa_provider_include names \"etherfabric\"") && Contains("efa, shm, tcp;ofi_rxm"));
 }
 
 TEST_CASE("Lists are split, or refused") {
@@ -119,9 +122,14 @@ TEST_CASE("Options: the defaults are good, and each bad value is named with its 
   char why[512] = "";
   efa_options_defaults(&options);
   CHECK(efa_options_check(&options, why, sizeof why));
-  struct { long efa_options::*field; long value; const char* says; } bad[] = {
+  struct {
+    long efa_options::*field;
+    long value;
+    const char* says;
+  } bad[] = {
       {&efa_options::eager_limit, -2, "mtl_efa_eager_limit is -2, but must be from -1 to 1073741824 bytes"},
-      {&efa_options::inject_limit, 65537, "mtl_efa_inject_limit is 65537, but must be from -1 to 65536 bytes"},
+      {&efa_options::inject_limit, 65537,
+       "mtl_efa_inject_limit is 65537, but must be from -1 to 65536 bytes"},
       {&efa_options::send_timeout, 0, "mtl_efa_send_timeout is 0, but must be from 1 to 86400 seconds"},
       {&efa_options::priority, 101, "mtl_efa_priority is 101, but must be from 0 to 100"},
       {&efa_options::staging_window, 65, "mtl_efa_staging_window is 65, but must be from 1 to 64 pieces"},

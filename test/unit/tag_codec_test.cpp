@@ -10,8 +10,8 @@ using namespace efa;
 
 namespace {
 
-constexpr uint64_t kAllBits = 0xaaaaaaaaaaaaaaaa;  // efa, shm, tcp;ofi_rxm
-constexpr uint64_t kNoTopBit = 0x5555555555555555; // net of libfabric 1.17
+constexpr uint64_t kAllBits = 0xaaaaaaaaaaaaaaaa;   // efa, shm, tcp;ofi_rxm
+constexpr uint64_t kNoTopBit = 0x5555555555555555;  // net of libfabric 1.17
 
 TagLayout layout_of(const TagSpace& space) {
   std::string why;
@@ -22,11 +22,14 @@ TagLayout layout_of(const TagSpace& space) {
 }
 
 // libfabric's rule.
-bool matches(uint64_t posted, uint64_t ignore, uint64_t sent) { return ((posted ^ sent) & ~ignore) == 0; }
+bool matches(uint64_t posted, uint64_t ignore, uint64_t sent) {
+  return ((posted ^ sent) & ~ignore) == 0;
+}
 
 const TagSpace kSpaces[] = {
-    {kAllBits, 4, true}, {kAllBits, 8, true}, {kNoTopBit, 8, true}, {kAllBits, 0, true}, {kAllBits, 8, false},
-    {kNoTopBit, 0, false}, {0, 4, true}, {uint64_t{1} << 59, 4, true}, {uint64_t{1} << 57, 0, true},
+    {kAllBits, 4, true}, {kAllBits, 8, true},          {kNoTopBit, 8, true},
+    {kAllBits, 0, true}, {kAllBits, 8, false},         {kNoTopBit, 0, false},
+    {0, 4, true},        {uint64_t{1} << 59, 4, true}, {uint64_t{1} << 57, 0, true},
 };
 const int32_t kTags[] = {0, 1, 255, 32767, -1, -10, -27, -32768};
 
