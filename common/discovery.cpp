@@ -24,7 +24,11 @@ std::string join(const std::vector<std::string>& names) {
 
 // Can every call of MPI be served?
 bool complete(const std::string& provider, const Wish& wish) {
-  return FI_VERSION_GE(wish.library, provider_traits(provider).probes_since);
+  return FI_VERSION_GE(wish.library, provider_traits(provider).usable_since);
+}
+
+std::string version_text(uint32_t version) {
+  return std::to_string(FI_MAJOR(version)) + "." + std::to_string(FI_MINOR(version));
 }
 
 // The candidate for this process. NICs of a kind are dealt round by local rank; a network interface is the
@@ -71,15 +75,24 @@ Choice choose(const Wish& wish, const Offer& offer, const std::vector<std::strin
   for (const auto* list : {&wish.include, &wish.exclude}) {
     for (const auto& name : *list) {
       if (contains(known_providers, name)) continue;
-      choice.why =
-          "The parameter mtl_efa_provider_" + std::string(list == &wish.include ? "include" : "exclude") +
-          " names \"" + name + "\", which this libfabric (" + std::to_string(FI_MAJOR(wish.library)) + "." +
-          std::to_string(FI_MINOR(wish.library)) + ") does not have. It has: " + join(known_providers) + ".";
+      choice.why = "The parameter mtl_efa_provider_" +
+                   std::string(list == &wish.include ? "include" : "exclude") + " names \"" + name +
+                   "\", which this libfabric (" + version_text(wish.library) +
+                   ") does not have. It has: " + join(known_providers) + ".";
       return choice;
     }
   }
   const auto names = preference(wish);
   for (const auto& name : names) {
+    if (!complete(name, wish)) {  // only if the user named it
+      const uint32_t since = provider_traits(name).usable_since;
+      choice.why = "The parameter mtl_efa_provider_include names \"" + name +
+                   "\", which cannot carry all of MPI in libfabric " + version_text(wish.library) +
+                   " (probes and long unexpected messages fail)" +
+                   (since == kNever ? std::string() : "; from " + version_text(since) + " on it can") +
+                   ". Name another one, such as tcp;ofi_rxm.";
+      return choice;
+    }
     const auto candidates = offer(name);
     const int index = pick(candidates, wish);
     if (index < 0) continue;

@@ -178,16 +178,6 @@ int post_receive(efa_transport* t, efa_operation* op) {
   return post_tagged(t, m, m->receiver->landing, m->receiver->landing_size, FI_CLAIM);
 }
 
-bool can_probe(efa_transport* t) {
-  if (FI_VERSION_GE(fi_version(), t->traits->probes_since)) return true;
-  t->report(EFA_REPORT_ERROR,
-            "The provider " + std::string(t->traits->name) +
-                " of this libfabric cannot probe for messages (it has no FI_PEEK), so MPI_Probe "
-                "and its relatives do not work. Choose another one with the parameter "
-                "mtl_efa_provider_include, or a newer libfabric.");
-  return false;
-}
-
 }  // namespace
 
 efa_message* find_claimed(const efa_transport* t, uint64_t bits, uint64_t ignore, int32_t rank) {
@@ -218,7 +208,6 @@ extern "C" efa_result efa_probe(efa_transport* t, efa_peer* peer, void* communic
   using namespace efa;
   Guard guard(t);
   *found = false;
-  if (!can_probe(t)) return EFA_UNSUPPORTED;
   if (receives_wait(t)) return EFA_SUCCESS;
 
   const uint64_t bits = t->tags.recv_bits(e->context, e->rank, e->tag, e->any_tag);
@@ -253,7 +242,6 @@ extern "C" efa_result efa_match(efa_transport* t, efa_peer* peer, void*, const e
   using namespace efa;
   Guard guard(t);
   *message = nullptr;
-  if (!can_probe(t)) return EFA_UNSUPPORTED;
   if (receives_wait(t)) return EFA_SUCCESS;
 
   const uint64_t bits = t->tags.recv_bits(e->context, e->rank, e->tag, e->any_tag);

@@ -18,7 +18,7 @@ struct ProviderTraits {
   std::string_view name;     // fi_fabric_attr.prov_name
   bool one_node;             // cannot leave the node
   uint64_t extra_caps;       // asked for beside FI_MSG | FI_TAGGED | FI_DIRECTED_RECV
-  uint32_t probes_since;     // libfabric version from which FI_PEEK and FI_CLAIM work
+  uint32_t usable_since;     // libfabric version from which it can carry all of MPI
   uint32_t truncates_since;  // from which a message longer than its receive harms nothing but that receive
   // Protocol thresholds, bytes; see docs/protocols.md for the measurements.
   uint64_t eager_limit;         // contiguous
@@ -31,11 +31,11 @@ struct ProviderTraits {
 // FI_LOCAL_COMM | FI_REMOTE_COMM for efa: without the former its endpoint does not use shared memory inside
 // the node. Nothing that is not used is asked for: FI_HMEM makes shm's inject size 0 (libfabric 2.1).
 // efa: 64 KiB is the longest message of its medium protocol (FI_EFA_INTER_MAX_MEDIUM_MESSAGE_SIZE), which
-// needs no handshake; a longer one falls into long-CTS, so pushed rendezvous data goes in pieces of that
-// length. shm has FI_PEEK since it uses libfabric's common receive queue (found by test on 1.17.0 and 2.1.0).
-// But a message longer than 4 KiB, which its sender keeps, never arrives once it was probed while unexpected
-// (test mpi/probe, 2.1.0); such messages go by rendezvous, whose pieces are always expected. The same for efa
-// inside a node, where it hands messages to shm.
+// needs no handshake; a longer one falls into long-CTS, so pushed rendezvous data goes in pieces of that length.
+// shm has FI_PEEK since it uses libfabric's common receive queue; with 1.17.0 probes fail and long unexpected
+// messages get lost (test/mpi). In 2.1.0 a message longer than 4 KiB, which its sender keeps, never arrives once
+// it was probed while unexpected (test mpi/probe); such messages go by rendezvous, whose pieces are always
+// expected. The same for efa inside a node, where it hands messages to shm.
 // A truncated message crashes or hangs shm, and so efa (2.1, messages over 4 KiB), and makes tcp's connection
 // unusable (1.17: the next send fails with "Broken pipe"). So receives are never too short: see recv.cpp.
 // tcp without ofi_rxm serves reliable datagrams itself since libfabric 1.18.

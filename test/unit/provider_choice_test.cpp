@@ -98,6 +98,15 @@ TEST_CASE("Lists of providers are obeyed, in their order") {
   CHECK_THAT(machine.chosen.why, Contains("none is allowed") && Contains("mtl_efa_provider_include"));
 }
 
+TEST_CASE("A provider that this libfabric's version breaks is refused, with the version that will do") {
+  Machine machine;
+  Wish listed = wish(true, true, kOld);
+  listed.include = {"shm"};
+  CHECK(machine.choose(listed) == "none");
+  CHECK_THAT(machine.chosen.why,
+             Contains("names \"shm\"") && Contains("libfabric 1.17") && Contains("from 1.20 on"));
+}
+
 TEST_CASE("A provider that libfabric does not have is named, with those it has") {
   Machine machine;
   Wish listed = wish(true, true);
