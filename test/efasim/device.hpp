@@ -130,6 +130,7 @@ struct Cq {
   std::vector<Qp*> qps;
   Completion current{};
   unsigned idle_polls = 0;  // in a row
+  std::atomic<uint64_t> polls{0};  // that found nothing ready; the engine sees by it whether the program polls
   std::atomic<int> users{0};
   std::atomic<bool> armed{false};  // the next completion makes an event
   std::atomic<bool> overrun{false};
@@ -200,6 +201,7 @@ struct Qp {
   uint64_t send_ops = 0;   // enum ibv_qp_create_send_ops_flags; what the creator asked for
   uint32_t max_inline = 0, max_send_sge = 0, max_recv_sge = 0;
   uint32_t rnr_retry = 7;  // 7: without end
+  uint64_t polls_seen = 0; // the engine's: of both completion queues, when it last looked
   SpinLock lock;           // of all that follows, but for progress()'s look
 
   // verbs_qp.cpp: state
@@ -331,7 +333,6 @@ struct Process {
   Profile profile;
   std::unique_ptr<Fabric> fabric;
   std::vector<ibv_device> devices;
-  std::atomic<uint64_t> polls{0};  // grows with each poll of any completion queue
   std::mutex qps_mutex;            // of qps
   std::vector<Qp*> qps;
   std::atomic<uint32_t> next_pd{1};
@@ -356,10 +357,10 @@ const MrEntry* find_mr(const ProcShared& proc, uint32_t key, uint64_t address, u
 // engine.cpp: the device's own thread, started with the first queue pair.
 void engine_start();
 void engine_stop();
-// Rouses the engine of a process that does not poll.
-void wake_slow(ProcShared& proc);
-inline void wake(ProcShared& proc) {
-  if (proc.want_wake.load(std::memory_order_relaxed)) wake_slow(proc);
+// Rouses the engine of a queue pair that the program does not poll.
+void wake_slow(RemoteQp& remote);
+inline void wake(RemoteQp& remote) {
+  if (remote.shared->want_wake.load(std::memory_order_relaxed)) wake_slow(remote);
 }
 
 }  // namespace efasim

@@ -1,6 +1,7 @@
 // Progress of its own, as hardware has it. The thread costs a polling program nothing but a wake-up per tick: it
-// looks whether anybody polled since, and only if not it takes over. Then it sleeps on the process's doorbell,
-// which peers ring when they bring something, or until the next time that the link model or a retry names.
+// looks which queue pairs nobody polled since, and takes over those. Then it sleeps on the process's doorbell,
+// which peers ring when they bring something to one of them, or until the next time that the link model or a
+// retry names.
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
@@ -8,11 +9,15 @@
 #include <unistd.h>
 
 #include <climits>
+#include <utility>
 
 #include "device.hpp"
 
 namespace efasim {
 namespace {
+
+// How long it sleeps when nothing is under way; a bound on what a lost wake-up could cost.
+constexpr uint64_t kIdleNs = 500'000'000;
 
 std::atomic<bool> running{false};
 std::atomic<bool> stop_requested{false};
@@ -25,22 +30,32 @@ void futex_wait(std::atomic<uint32_t>& word, uint32_t expected, uint64_t timeout
 }
 
 struct Round {
-  uint64_t next_due = ~uint64_t{0};
+  uint64_t next_due = ~uint64_t{0};  // of the queue pairs that nobody polls
   bool outstanding = false;
+  bool polled = false;  // somebody polls: look again after a tick whether that is still so
 };
 
+bool polled_since(Qp& qp) {
+  const uint64_t polls = Cq::of(qp.ex.qp_base.send_cq).polls.load(std::memory_order_relaxed) +
+                         Cq::of(qp.ex.qp_base.recv_cq).polls.load(std::memory_order_relaxed);
+  return std::exchange(qp.polls_seen, polls) != polls;
+}
+
 // One look at every queue pair.
-Round drive(Process& process, bool silent, bool housekeeping) {
+Round drive(Process& process, bool housekeeping) {
   Round round;
   std::lock_guard<std::mutex> guard(process.qps_mutex);
   for (Qp* qp : process.qps) {
-    if (silent) qp->progress(true);
+    const bool polled = polled_since(*qp);
+    round.polled |= polled;
+    qp->own.shared->want_wake.store(!polled, std::memory_order_seq_cst);  // before the look at the ring
+    if (!polled) qp->progress(true);
     if (!qp->lock.try_lock()) {
       round.outstanding = true;
       continue;
     }
     if (housekeeping) qp->housekeeping();
-    round.next_due = std::min(round.next_due, qp->next_due());
+    if (!polled) round.next_due = std::min(round.next_due, qp->next_due());
     round.outstanding |= qp->outstanding() > 0;
     qp->lock.unlock();
   }
@@ -51,26 +66,19 @@ void* engine_main(void*) {
   Process& process = *Process::get();
   ProcShared& proc = process.fabric->proc();
   const uint64_t tick_ns = uint64_t{process.settings.tick_us} * 1000;
-  uint64_t last_polls = ~uint64_t{0};
   uint64_t next_housekeeping = 0;
 
   while (!stop_requested.load(std::memory_order_relaxed)) {
-    const uint64_t polls = process.polls.load(std::memory_order_relaxed);
-    const bool silent = polls == last_polls;
-    last_polls = polls;
     const uint32_t bell = proc.doorbell.load(std::memory_order_acquire);
-    proc.want_wake.store(silent, std::memory_order_seq_cst);  // before the look at the rings
-
     const uint64_t now = now_ns();
     const bool housekeeping = now >= next_housekeeping;
     if (housekeeping) next_housekeeping = now + kHousekeepingNs;
-    const Round round = drive(process, silent, housekeeping);
+    const Round round = drive(process, housekeeping);
 
-    uint64_t sleep = tick_ns;
-    if (silent) {
-      sleep = round.outstanding ? kHousekeepingNs : 500'000'000;
+    uint64_t sleep = round.polled ? tick_ns : round.outstanding ? kHousekeepingNs : kIdleNs;
+    if (round.next_due != ~uint64_t{0}) {
       const uint64_t later = now_ns();
-      if (round.next_due != ~uint64_t{0}) sleep = std::min(sleep, round.next_due > later ? round.next_due - later : 0);
+      sleep = std::min(sleep, round.next_due > later ? round.next_due - later : 0);
       if (sleep == 0) {
         sched_yield();
         continue;
@@ -83,8 +91,9 @@ void* engine_main(void*) {
 
 }  // namespace
 
-void wake_slow(ProcShared& proc) {
-  if (proc.want_wake.exchange(0, std::memory_order_seq_cst) == 0) return;
+void wake_slow(RemoteQp& remote) {
+  if (remote.shared->want_wake.exchange(0, std::memory_order_seq_cst) == 0) return;
+  ProcShared& proc = *remote.proc;
   proc.doorbell.fetch_add(1, std::memory_order_release);
   syscall(SYS_futex, reinterpret_cast<uint32_t*>(&proc.doorbell), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
 }

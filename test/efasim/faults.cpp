@@ -77,17 +77,17 @@ FaultInjector::FaultInjector(const std::vector<FaultRule>& rules, uint64_t seed,
     if (rule.nic >= 0 && rule.nic != nic) continue;
     if (rule.process >= 0 && rule.process != process) continue;
     if (!rule.node.empty() && rule.node != node) continue;
-    auto* armed = new Armed;
+    auto armed = std::make_unique<Armed>();
     armed->rule = rule;
     armed->stream = static_cast<uint64_t>(nic) << 32 | static_cast<uint64_t>(process) << 8 |
                     static_cast<uint64_t>(rule.kind);
-    rules_.push_back(armed);
+    rules_.push_back(std::move(armed));
   }
 }
 
 int FaultInjector::fire(FaultKind first, FaultKind last) {
   int result = -1;
-  for (Armed* armed : rules_) {
+  for (const std::unique_ptr<Armed>& armed : rules_) {
     const FaultRule& rule = armed->rule;
     if (rule.kind < first || rule.kind > last) continue;
     const uint64_t event = 1 + armed->events.fetch_add(1, std::memory_order_relaxed);

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -57,7 +58,7 @@ class FaultInjector {
     std::atomic<uint64_t> events{0};
     std::atomic<uint64_t> fired{0};
   };
-  std::vector<Armed*> rules_;  // never freed: they live as long as the device, which is the process
+  std::vector<std::unique_ptr<Armed>> rules_;
   uint64_t seed_;
 };
 

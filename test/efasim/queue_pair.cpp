@@ -278,7 +278,7 @@ bool Qp::send_packet(uint32_t index) {
   ring.publish(position);
   counters.add(kTxPackets);
   counters.add(kTxBytes, slot.header.length);
-  wake(*wr.remote->proc);
+  wake(*wr.remote);
   if (is_ud) complete(index, Status::kOk);  // nobody acknowledges a datagram
   return true;
 }

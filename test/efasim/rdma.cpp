@@ -202,7 +202,7 @@ bool Qp::rdma_packets(uint32_t index) {
     own.entry->counters.add(kTxBytes, slot.header.length);
     wr.moved += length;
     wr.in_flight++;
-    wake(*wr.remote->proc);
+    wake(*wr.remote);
   } while (wr.moved < wr.length);
   return true;
 }
@@ -279,7 +279,7 @@ Status Qp::serve_read(RemoteQp* remote, const PacketHeader& request, bool* block
   counters.add_shared(kReadServedBytes, request.remote_length);
   counters.add(kTxPackets);
   counters.add(kTxBytes, request.remote_length);
-  wake(*remote->proc);
+  wake(*remote);
   return Status::kOk;
 }
 

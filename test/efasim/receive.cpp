@@ -174,7 +174,7 @@ void Qp::acknowledge(const PacketHeader& header, Status status) {
   remote->shared->ack_bits[index / 64].fetch_or(uint64_t{1} << (index % 64), std::memory_order_seq_cst);
   if (status != Status::kOk || header.op == PacketOp::kWriteData || header.op == PacketOp::kWriteImm ||
       remote->proc->wake_on_ack.load(std::memory_order_relaxed)) {
-    wake(*remote->proc);
+    wake(*remote);
   }
 }
 

@@ -15,7 +15,7 @@
 
 namespace efasim {
 
-constexpr uint64_t kMagic = 0x3130306d73616665;  // "efasm001": changes with any layout below
+constexpr uint64_t kMagic = 0x3230306d73616665;  // "efasm002": changes with any layout below
 constexpr unsigned kMaxProcs = 2048;
 constexpr unsigned kMaxNics = 512;       // of all nodes together
 constexpr unsigned kMaxQps = 1024;       // per NIC; a power of two, as the provider indexes a table with the QPN
@@ -88,9 +88,8 @@ struct ProcShared {
   std::atomic<uint64_t> magic;
   uint64_t generation;
   uint64_t probe_address;  // where in its memory the process keeps `generation`: peers test cross-memory attach
-  // The engine sleeps on doorbell (a futex) and sets want_wake before; who then brings work clears it and wakes.
+  // The engine sleeps on doorbell (a futex), which peers ring that bring something to a queue pair with want_wake.
   alignas(64) std::atomic<uint32_t> doorbell;
-  std::atomic<uint32_t> want_wake;
   std::atomic<uint32_t> wake_on_ack;
   // Address handles that this process has for a NIC, per NIC of its own node (by index modulo 32).
   alignas(64) std::atomic<uint16_t> handles[32][kMaxNics];
@@ -136,7 +135,7 @@ constexpr unsigned kAckWords = (kMaxSendDepth + kAuxAcks) / 64;
 struct alignas(64) QpShared {
   std::atomic<uint64_t> magic;
   uint32_t ring_slots;  // a power of two
-  uint32_t unused;
+  std::atomic<uint32_t> want_wake;  // set by the engine before it sleeps, if nobody polls; who rings clears it
   alignas(64) std::atomic<uint64_t> tail;
   // An acknowledgement is its word in `acks`, then its bit in `ack_bits`; a process killed between the two has
   // only not acknowledged.

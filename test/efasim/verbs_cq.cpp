@@ -64,9 +64,8 @@ namespace {
 constexpr unsigned kIdlePolls = 512;
 
 bool next(Cq& cq) {
-  Process& process = *Process::get();
   if (cq.pop(&cq.current)) return true;
-  process.polls.store(process.polls.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  cq.polls.store(cq.polls.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   for (Qp* qp : cq.qps) qp->progress(false);
   if (cq.pop(&cq.current)) {
     cq.idle_polls = 0;
