@@ -55,13 +55,13 @@ struct Qp;
 
 struct Context {
   verbs_context verbs{};
-  unsigned nic_index = 0;  // on this node
+  unsigned nic_index = 0;    // on this node
   uint32_t nic_id = kNoNic;  // in the fabric
   NicEntry* nic = nullptr;
   FaultInjector* faults = nullptr;
   std::mutex mutex;  // of what follows
   unsigned num_cqs = 0;
-  std::vector<struct AhSlot*> handles;  // by ahn
+  std::vector<struct AhSlot*> handles;         // by ahn
   std::atomic<uint16_t> ahn_of_nic[kMaxNics];  // what `slid` of a receive says; kNoAhn if there is no handle
 
   static constexpr uint16_t kNoAhn = 0xffff;
@@ -129,7 +129,7 @@ struct Cq {
   SpinLock poll_lock;  // from start_poll to end_poll, and while `qps` changes
   std::vector<Qp*> qps;
   Completion current{};
-  unsigned idle_polls = 0;  // in a row
+  unsigned idle_polls = 0;         // in a row
   std::atomic<uint64_t> polls{0};  // that found nothing ready; the engine sees by it whether the program polls
   std::atomic<int> users{0};
   std::atomic<bool> armed{false};  // the next completion makes an event
@@ -163,11 +163,11 @@ struct SendWr {
   uint32_t sequence;  // distinguishes uses of the slot in acknowledgements; 0 = free
   SendOp op;
   uint8_t num_sge;
-  uint8_t retries;     // RNR so far
+  uint8_t retries;  // RNR so far
   bool is_inline;
-  bool at_peer;        // a packet is in a peer's ring, or packets of RDMA are
-  Status forced;       // by a fault: what the answer will be
-  uint32_t epoch;      // of the housekeeping when it left: how old, without reading a clock
+  bool at_peer;    // a packet is in a peer's ring, or packets of RDMA are
+  Status forced;   // by a fault: what the answer will be
+  uint32_t epoch;  // of the housekeeping when it left: how old, without reading a clock
   uint32_t length;
   uint32_t imm;
   uint32_t nic_id;
@@ -198,11 +198,11 @@ struct Qp {
   OwnQp own;
   bool is_ud = false;
   bool unsolicited_write_recv = false;
-  uint64_t send_ops = 0;   // enum ibv_qp_create_send_ops_flags; what the creator asked for
+  uint64_t send_ops = 0;  // enum ibv_qp_create_send_ops_flags; what the creator asked for
   uint32_t max_inline = 0, max_send_sge = 0, max_recv_sge = 0;
-  uint32_t rnr_retry = 7;  // 7: without end
-  uint64_t polls_seen = 0; // the engine's: of both completion queues, when it last looked
-  SpinLock lock;           // of all that follows, but for progress()'s look
+  uint32_t rnr_retry = 7;   // 7: without end
+  uint64_t polls_seen = 0;  // the engine's: of both completion queues, when it last looked
+  SpinLock lock;            // of all that follows, but for progress()'s look
 
   // verbs_qp.cpp: state
   void allocate(uint32_t send_depth, uint32_t receive_depth);
@@ -333,7 +333,7 @@ struct Process {
   Profile profile;
   std::unique_ptr<Fabric> fabric;
   std::vector<ibv_device> devices;
-  std::mutex qps_mutex;            // of qps
+  std::mutex qps_mutex;  // of qps
   std::vector<Qp*> qps;
   std::atomic<uint32_t> next_pd{1};
   pid_t pid = 0;

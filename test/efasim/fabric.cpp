@@ -53,8 +53,10 @@ void* open_segment(const std::string& path, size_t size, bool create, int* keep_
   if (fstat(fd, &status) != 0 || static_cast<size_t>(status.st_size) < size) goto done;  // would be SIGBUS later
   memory = map_file(fd, size);
 done:
-  if (memory != nullptr && keep_fd != nullptr) *keep_fd = fd;
-  else close(fd);
+  if (memory != nullptr && keep_fd != nullptr)
+    *keep_fd = fd;
+  else
+    close(fd);
   return memory;
 }
 
@@ -146,8 +148,8 @@ uint32_t register_nic(FabricShared* shared, const std::string& node, unsigned in
     }
     if (memcmp(nic.gid, gid, sizeof gid) != 0) continue;
     if (node != nic.node || profile.nics[index].name != nic.name) {
-      *error = "node '" + node + "' is already in the fabric with profile " + nic.profile +
-               "; use another --node or --dir";
+      *error =
+          "node '" + node + "' is already in the fabric with profile " + nic.profile + "; use another --node or --dir";
       return kNoNic;
     }
     return id;
@@ -165,8 +167,8 @@ std::unique_ptr<Fabric> Fabric::attach(const Settings& settings, const Profile& 
   RegistryLock lock(settings.directory);
   void* memory = lock.held() ? open_segment(fabric_path(settings.directory), sizeof(FabricShared), true) : nullptr;
   if (memory == nullptr) {
-    *error = "cannot use EFASIM_DIR=" + settings.directory + ": " + strerror(errno) +
-             " (start the program with efasim-run)";
+    *error =
+        "cannot use EFASIM_DIR=" + settings.directory + ": " + strerror(errno) + " (start the program with efasim-run)";
     return nullptr;
   }
   fabric->shared_ = static_cast<FabricShared*>(memory);
@@ -254,8 +256,8 @@ RemoteQp* Fabric::open_remote(uint32_t nic_id, uint32_t qpn) {
   RemoteQp*& cached = remotes_[uint64_t{nic_id} << 32 | qpn];
   if (cached != nullptr && cached->generation == generation) return cached;
 
-  auto* shared = static_cast<QpShared*>(open_segment(qp_path(directory_, nic_id, qpn, generation),
-                                                     sizeof(QpShared), false));
+  auto* shared =
+      static_cast<QpShared*>(open_segment(qp_path(directory_, nic_id, qpn, generation), sizeof(QpShared), false));
   if (shared == nullptr) return nullptr;
   const size_t size = qp_file_size(shared->ring_slots);
   munmap(shared, sizeof *shared);
@@ -285,8 +287,8 @@ RemoteQp* Fabric::open_remote(uint32_t nic_id, uint32_t qpn) {
       pid = owner.pid;
     }
   }
-  cached = new RemoteQp{shared, &entry, &shared_->nics[nic_id], proc, generation, nic_id, slot, pid,
-                        slot == proc_slot_};
+  cached =
+      new RemoteQp{shared, &entry, &shared_->nics[nic_id], proc, generation, nic_id, slot, pid, slot == proc_slot_};
   return cached;
 }
 
@@ -311,8 +313,8 @@ bool Fabric::create_qp(uint32_t nic_id, unsigned max_qp, bool is_ud, uint32_t pd
     entry.counters.values[i].store(0, std::memory_order_relaxed);
   }
   const uint32_t generation = entry.generation.load() + 1;
-  auto* shared = static_cast<QpShared*>(open_segment(qp_path(directory_, nic_id, qpn, generation),
-                                                     qp_file_size(ring_slots), true));
+  auto* shared = static_cast<QpShared*>(
+      open_segment(qp_path(directory_, nic_id, qpn, generation), qp_file_size(ring_slots), true));
   if (shared == nullptr) {
     EFASIM_ERROR("%s: cannot make the segment of a queue pair in %s: %s", nic.name, directory_.c_str(),
                  strerror(errno));

@@ -5,7 +5,6 @@
 // any thread.
 #pragma once
 
-
 #include <memory>
 #include <mutex>
 #include <string>
@@ -27,7 +26,7 @@ struct RemoteQp {
   uint32_t generation;
   uint32_t nic_id;
   uint32_t proc_slot;
-  uint32_t pid;   // 0: cannot be reached by cross-memory attach
+  uint32_t pid;  // 0: cannot be reached by cross-memory attach
   bool same_process;
 
   bool alive() const {

@@ -20,12 +20,18 @@ bool parse_key(const std::string& key, const std::string& value, FaultRule* rule
   if (key == "p") return parse_probability(value, &rule->probability);
   uint64_t number = 0;
   if (!parse_number(value, &number)) return false;
-  if (key == "at") rule->at = number;
-  else if (key == "every") rule->every = number;
-  else if (key == "times") rule->times = number;
-  else if (key == "nic") rule->nic = static_cast<int>(number);
-  else if (key == "process") rule->process = static_cast<int>(number);
-  else return false;
+  if (key == "at")
+    rule->at = number;
+  else if (key == "every")
+    rule->every = number;
+  else if (key == "times")
+    rule->times = number;
+  else if (key == "nic")
+    rule->nic = static_cast<int>(number);
+  else if (key == "process")
+    rule->process = static_cast<int>(number);
+  else
+    return false;
   return true;
 }
 
@@ -79,8 +85,8 @@ FaultInjector::FaultInjector(const std::vector<FaultRule>& rules, uint64_t seed,
     if (!rule.node.empty() && rule.node != node) continue;
     auto armed = std::make_unique<Armed>();
     armed->rule = rule;
-    armed->stream = static_cast<uint64_t>(nic) << 32 | static_cast<uint64_t>(process) << 8 |
-                    static_cast<uint64_t>(rule.kind);
+    armed->stream =
+        static_cast<uint64_t>(nic) << 32 | static_cast<uint64_t>(process) << 8 | static_cast<uint64_t>(rule.kind);
     rules_.push_back(std::move(armed));
   }
 }

@@ -84,13 +84,20 @@ int parse_options(int argc, char** argv, Options* options) {
     if (option == "--") return i + 1;
     if (option.empty() || option[0] != '-') break;
     const auto known = variable_options().find(option);
-    if (known != variable_options().end()) options->environment[known->second] = value();
-    else if (option == "--no-cma") options->environment["EFASIM_CMA"] = "0";
-    else if (option == "--verbose") options->environment["EFASIM_VERBOSE"] = "1";
-    else if (option == "--topology") options->topology = value();
-    else if (option == "--stats") options->stats = true;
-    else if (option == "--stats-json") options->stats_file = value();
-    else if (option == "--watch") options->watch = true;
+    if (known != variable_options().end())
+      options->environment[known->second] = value();
+    else if (option == "--no-cma")
+      options->environment["EFASIM_CMA"] = "0";
+    else if (option == "--verbose")
+      options->environment["EFASIM_VERBOSE"] = "1";
+    else if (option == "--topology")
+      options->topology = value();
+    else if (option == "--stats")
+      options->stats = true;
+    else if (option == "--stats-json")
+      options->stats_file = value();
+    else if (option == "--watch")
+      options->watch = true;
     else if (option == "--help" || option == "-h") {
       fputs(kUsage, stdout);
       printf("\nThe same by environment, also for programs that another starter starts:\n");

@@ -66,9 +66,8 @@ Process* Process::create() {
   owned = process.release();  // until the process ends: handles may be used in other destructors
   current_.store(owned, std::memory_order_release);
   atexit(at_end);
-  EFASIM_INFO("node %s: %s with %zu NICs, number %u in %s", owned->settings.node.c_str(),
-              owned->profile.name.c_str(), owned->devices.size(), owned->fabric->proc_slot(),
-              owned->settings.directory.c_str());
+  EFASIM_INFO("node %s: %s with %zu NICs, number %u in %s", owned->settings.node.c_str(), owned->profile.name.c_str(),
+              owned->devices.size(), owned->fabric->proc_slot(), owned->settings.directory.c_str());
   return owned;
 }
 

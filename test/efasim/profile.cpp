@@ -33,8 +33,8 @@ bool make_profile(const Settings& settings, Profile* profile, std::string* error
     return false;
   }
   const auto& table = device_table();
-  const auto device = std::find_if(table.begin(), table.end(),
-                                   [&](const DeviceFacts& facts) { return facts.part == type->nic_part; });
+  const auto device =
+      std::find_if(table.begin(), table.end(), [&](const DeviceFacts& facts) { return facts.part == type->nic_part; });
   if (device == table.end()) {
     *error = "profile '" + name + "': no facts about its device in test/efasim/profile.cpp";
     return false;

@@ -15,7 +15,7 @@ namespace efasim {
 struct DeviceFacts {
   uint16_t part;
   const char* generation;
-  uint32_t mtu;          // bytes of one SRD message
+  uint32_t mtu;  // bytes of one SRD message
   uint32_t max_sq_wr;
   uint32_t max_rq_wr;
   uint32_t max_sq_sge;

@@ -246,7 +246,7 @@ bool Qp::send_packet(uint32_t index) {
   SendWr& wr = send_[index];
   Counters& counters = own.entry->counters;
   const bool with_payload = wr.op != SendOp::kWriteImm;  // its data went before
-  if (wr.remote == nullptr) {  // a datagram to nowhere
+  if (wr.remote == nullptr) {                            // a datagram to nowhere
     counters.add(kTxPackets);
     counters.add(kTxBytes, wr.length);
     complete(index, Status::kOk);
@@ -305,8 +305,8 @@ bool Qp::gather(SendWr& wr, unsigned char* to, uint64_t offset, uint64_t length)
 }
 
 const MrEntry* Qp::check_local(const ibv_sge& sge, unsigned access) {
-  const MrEntry* mr = find_mr(Process::get()->fabric->proc(), sge.lkey, sge.addr, sge.length, access,
-                              context->nic_id, pd->id);
+  const MrEntry* mr =
+      find_mr(Process::get()->fabric->proc(), sge.lkey, sge.addr, sge.length, access, context->nic_id, pd->id);
   if (mr == nullptr) {
     violation("lkey 0x%lx does not cover the memory of a work request with the access that it needs (%lu bytes)",
               sge.lkey, sge.length);
@@ -520,8 +520,10 @@ void Qp::housekeeping() {
     if (wr.sequence == 0 || wr.remote == nullptr || epoch_ - wr.epoch < kOldEpochs) continue;
     if (wr.remote->proc_slot != last_checked && wr.remote->alive()) fabric.check_alive(wr.remote->proc_slot);
     last_checked = wr.remote->proc_slot;
-    if (wr.remote->nic->dead.load(std::memory_order_relaxed)) complete(i, Status::kLocalUnresponsiveRemote);
-    else if (!wr.remote->alive()) complete(i, Status::kRemoteBadDestQpn);
+    if (wr.remote->nic->dead.load(std::memory_order_relaxed))
+      complete(i, Status::kLocalUnresponsiveRemote);
+    else if (!wr.remote->alive())
+      complete(i, Status::kRemoteBadDestQpn);
   }
 }
 

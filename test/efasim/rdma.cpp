@@ -24,8 +24,7 @@ constexpr uint32_t kWindow = 16;
 class RegionUse {
  public:
   RegionUse(RemoteQp& remote, uint32_t key, uint64_t address, uint64_t length, unsigned access) {
-    entry_ = const_cast<MrEntry*>(
-        find_mr(*remote.proc, key, address, length, access, remote.nic_id, remote.entry->pd));
+    entry_ = const_cast<MrEntry*>(find_mr(*remote.proc, key, address, length, access, remote.nic_id, remote.entry->pd));
     if (entry_ == nullptr) return;
     entry_->users.fetch_add(1, std::memory_order_seq_cst);
     if (entry_->key.load(std::memory_order_seq_cst) != key) release();  // deregistered in between
@@ -80,8 +79,10 @@ bool Qp::rdma_copy(SendWr& wr, uint64_t length, Status* status) {
     uint64_t at = wr.remote_address + wr.moved;
     for (unsigned i = 0; i < pieces; i++) {
       void* there = reinterpret_cast<void*>(at);
-      if (is_read(wr)) memmove(local[i].iov_base, there, local[i].iov_len);
-      else memmove(there, local[i].iov_base, local[i].iov_len);
+      if (is_read(wr))
+        memmove(local[i].iov_base, there, local[i].iov_len);
+      else
+        memmove(there, local[i].iov_base, local[i].iov_len);
       at += local[i].iov_len;
     }
   } else {
@@ -151,8 +152,8 @@ bool Qp::rdma_step(uint32_t index) {
     const uint64_t start = first && is_read(wr) ? now + link.latency_ns : now;  // a read's request travels first
     const uint64_t due = reserve_lines(link, start, length, from.tx_free, to.rx_free);
     const uint64_t stream = uint64_t{context->nic_id} << 16 | own.qpn;
-    wr.ack_due = std::max(wr.ack_due, due + chance_delay_ns(link, stream, packet_sequence_++) +
-                                          (is_read(wr) ? 0 : link.latency_ns));
+    wr.ack_due = std::max(
+        wr.ack_due, due + chance_delay_ns(link, stream, packet_sequence_++) + (is_read(wr) ? 0 : link.latency_ns));
     if (wr.moved < wr.length) {
       const uint64_t on_the_wire = due - link.latency_ns - serialisation_ns(link, length);
       add_timer(std::max(now, on_the_wire), index, TimerAction::kResend, Status::kOk);
@@ -161,8 +162,10 @@ bool Qp::rdma_step(uint32_t index) {
   }
   if (wr.moved < wr.length) return false;
   if (wr.op == SendOp::kWriteImm) return send_packet(index);
-  if (wr.ack_due > 0) add_timer(wr.ack_due, index, TimerAction::kComplete, Status::kOk);
-  else rdma_finish(index, Status::kOk);
+  if (wr.ack_due > 0)
+    add_timer(wr.ack_due, index, TimerAction::kComplete, Status::kOk);
+  else
+    rdma_finish(index, Status::kOk);
   return true;
 }
 

@@ -186,8 +186,10 @@ void Qp::count_order(const PacketHeader& header) {
     last_sequence_[k] = header.sequence;
     return;
   }
-  if (static_cast<int32_t>(header.sequence - last_sequence_[k]) < 0) own.entry->counters.add(kOutOfOrder);
-  else last_sequence_[k] = header.sequence;
+  if (static_cast<int32_t>(header.sequence - last_sequence_[k]) < 0)
+    own.entry->counters.add(kOutOfOrder);
+  else
+    last_sequence_[k] = header.sequence;
 }
 
 void Qp::reject_all(Status status) {

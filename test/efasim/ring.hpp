@@ -76,9 +76,7 @@ class Ring {
  private:
   enum Phase : uint64_t { kFree = 0, kClaimed = 1, kReady = 2 };
 
-  static uint64_t word(uint64_t position, uint64_t owner, Phase phase) {
-    return position << 32 | owner << 8 | phase;
-  }
+  static uint64_t word(uint64_t position, uint64_t owner, Phase phase) { return position << 32 | owner << 8 | phase; }
 
   void advance_tail(uint64_t position) {
     shared_->tail.compare_exchange_strong(position, position + 1, std::memory_order_relaxed);

@@ -30,20 +30,26 @@ bool parse_scaled(const std::string& text, const std::map<std::string, double>& 
 bool parse_link(const std::string& text, LinkModel* link) {
   for (const auto& [key, value] : parse_pairs(text)) {
     bool ok = false;
-    if (key == "latency") ok = parse_duration_ns(value, &link->latency_ns);
-    else if (key == "rate") ok = parse_number(value, &link->bits_per_second);
-    else if (key == "jitter") ok = parse_duration_ns(value, &link->jitter_ns);
-    else if (key == "reorder") ok = parse_probability(value, &link->reorder);
-    else if (key == "hold") ok = parse_duration_ns(value, &link->reorder_ns);
-    else if (key == "seed") ok = parse_number(value, &link->seed);
+    if (key == "latency")
+      ok = parse_duration_ns(value, &link->latency_ns);
+    else if (key == "rate")
+      ok = parse_number(value, &link->bits_per_second);
+    else if (key == "jitter")
+      ok = parse_duration_ns(value, &link->jitter_ns);
+    else if (key == "reorder")
+      ok = parse_probability(value, &link->reorder);
+    else if (key == "hold")
+      ok = parse_duration_ns(value, &link->reorder_ns);
+    else if (key == "seed")
+      ok = parse_number(value, &link->seed);
     if (!ok) return false;
   }
   return true;
 }
 
 bool parse_limits(const std::string& text, Limits* limits) {
-  const std::map<std::string, uint32_t*> fields = {{"qp", &limits->qp}, {"cq", &limits->cq}, {"cqe", &limits->cqe},
-                                                   {"mr", &limits->mr}, {"ah", &limits->ah}, {"sq", &limits->sq},
+  const std::map<std::string, uint32_t*> fields = {{"qp", &limits->qp}, {"cq", &limits->cq},    {"cqe", &limits->cqe},
+                                                   {"mr", &limits->mr}, {"ah", &limits->ah},    {"sq", &limits->sq},
                                                    {"rq", &limits->rq}, {"ring", &limits->ring}};
   for (const auto& [key, value] : parse_pairs(text)) {
     uint64_t number = 0;
@@ -125,8 +131,7 @@ bool parse_duration_ns(const std::string& text, uint64_t* ns) {
 
 bool parse_number(const std::string& text, uint64_t* value) {
   return parse_scaled(
-      text,
-      {{"", 1}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}, {"Ki", 0x1p10}, {"Mi", 0x1p20}, {"Gi", 0x1p30}}, value);
+      text, {{"", 1}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}, {"Ki", 0x1p10}, {"Mi", 0x1p20}, {"Gi", 0x1p30}}, value);
 }
 
 bool parse_probability(const std::string& text, double* value) {
@@ -145,8 +150,10 @@ std::vector<std::pair<std::string, std::string>> parse_pairs(const std::string& 
     begin = end + 1;
     if (item.empty()) continue;
     const size_t equals = item.find('=');
-    if (equals == std::string::npos) pairs.emplace_back(item, "1");
-    else pairs.emplace_back(item.substr(0, equals), item.substr(equals + 1));
+    if (equals == std::string::npos)
+      pairs.emplace_back(item, "1");
+    else
+      pairs.emplace_back(item.substr(0, equals), item.substr(equals + 1));
   }
   return pairs;
 }
@@ -168,19 +175,32 @@ bool read_settings(Settings* settings, std::string* error) {
     bool ok = true;
     std::string why;
     if (value.empty() || variable == "EFASIM_DIR") continue;
-    if (variable == "EFASIM_NODE") ok = (settings->node = value).size() < 64;
-    else if (variable == "EFASIM_PROFILE") settings->profile = value;
-    else if (variable == "EFASIM_NICS") ok = parse_small(value, &settings->nics);
-    else if (variable == "EFASIM_CAPS") ok = parse_capabilities(value, settings);
-    else if (variable == "EFASIM_LINK") ok = parse_link(value, &settings->link);
-    else if (variable == "EFASIM_LIMITS") ok = parse_limits(value, &settings->limits);
-    else if (variable == "EFASIM_FAULTS") ok = parse_faults(value, &settings->faults, &why);
-    else if (variable == "EFASIM_TICK_US") ok = parse_small(value, &settings->tick_us) && settings->tick_us > 0;
-    else if (variable == "EFASIM_UNRESPONSIVE_MS") ok = parse_small(value, &settings->unresponsive_ms);
-    else if (variable == "EFASIM_LOG") settings->log = value;
-    else if (variable == "EFASIM_CMA") ok = parse_flag(value, &settings->cma);
-    else if (variable == "EFASIM_VERBOSE") ok = parse_flag(value, &settings->verbose);
-    else if (variable == "EFASIM_QUIET") ok = parse_flag(value, &settings->quiet);
+    if (variable == "EFASIM_NODE")
+      ok = (settings->node = value).size() < 64;
+    else if (variable == "EFASIM_PROFILE")
+      settings->profile = value;
+    else if (variable == "EFASIM_NICS")
+      ok = parse_small(value, &settings->nics);
+    else if (variable == "EFASIM_CAPS")
+      ok = parse_capabilities(value, settings);
+    else if (variable == "EFASIM_LINK")
+      ok = parse_link(value, &settings->link);
+    else if (variable == "EFASIM_LIMITS")
+      ok = parse_limits(value, &settings->limits);
+    else if (variable == "EFASIM_FAULTS")
+      ok = parse_faults(value, &settings->faults, &why);
+    else if (variable == "EFASIM_TICK_US")
+      ok = parse_small(value, &settings->tick_us) && settings->tick_us > 0;
+    else if (variable == "EFASIM_UNRESPONSIVE_MS")
+      ok = parse_small(value, &settings->unresponsive_ms);
+    else if (variable == "EFASIM_LOG")
+      settings->log = value;
+    else if (variable == "EFASIM_CMA")
+      ok = parse_flag(value, &settings->cma);
+    else if (variable == "EFASIM_VERBOSE")
+      ok = parse_flag(value, &settings->verbose);
+    else if (variable == "EFASIM_QUIET")
+      ok = parse_flag(value, &settings->quiet);
     if (!ok) {
       *error = variable + "=" + value + ": " + (why.empty() ? "not understood" : why);
       for (const SettingName& name : setting_names()) {

@@ -15,26 +15,26 @@ namespace efasim {
 
 // Sizes that a test makes small to reach the limits; 0 takes the device's own (profile.hpp).
 struct Limits {
-  uint32_t qp = 0;       // queue pairs per NIC
-  uint32_t cq = 0;       // completion queues per context
-  uint32_t cqe = 0;      // entries per completion queue
-  uint32_t mr = 0;       // memory regions per process
-  uint64_t mr_bytes = 0; // registered bytes per process
-  uint32_t ah = 0;       // address handles per context
-  uint32_t sq = 0;       // send work requests per queue pair
-  uint32_t rq = 0;       // receive work requests per queue pair
-  uint32_t ring = 128;   // packets on their way to one queue pair; a power of two
+  uint32_t qp = 0;        // queue pairs per NIC
+  uint32_t cq = 0;        // completion queues per context
+  uint32_t cqe = 0;       // entries per completion queue
+  uint32_t mr = 0;        // memory regions per process
+  uint64_t mr_bytes = 0;  // registered bytes per process
+  uint32_t ah = 0;        // address handles per context
+  uint32_t sq = 0;        // send work requests per queue pair
+  uint32_t rq = 0;        // receive work requests per queue pair
+  uint32_t ring = 128;    // packets on their way to one queue pair; a power of two
 };
 
 struct Settings {
   std::string directory;  // of the fabric; empty: no device
   std::string node;       // emulated host; processes with the same name share NICs
   std::string profile;
-  uint32_t nics = 0;      // only the first so many of the profile; 0 = all
-  int rdma_read = -1;     // capability forced on (1) or off (0)
+  uint32_t nics = 0;   // only the first so many of the profile; 0 = all
+  int rdma_read = -1;  // capability forced on (1) or off (0)
   int rdma_write = -1;
-  bool cma = true;        // cross-memory attach may be used
-  uint32_t tick_us = 1000;  // how long a program may not poll before the engine moves its traffic
+  bool cma = true;                  // cross-memory attach may be used
+  uint32_t tick_us = 1000;          // how long a program may not poll before the engine moves its traffic
   uint32_t unresponsive_ms = 1000;  // until a peer that never answers gives an error
   LinkModel link;
   Limits limits;

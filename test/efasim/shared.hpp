@@ -17,9 +17,9 @@ namespace efasim {
 
 constexpr uint64_t kMagic = 0x3230306d73616665;  // "efasm002": changes with any layout below
 constexpr unsigned kMaxProcs = 2048;
-constexpr unsigned kMaxNics = 512;       // of all nodes together
-constexpr unsigned kMaxQps = 1024;       // per NIC; a power of two, as the provider indexes a table with the QPN
-constexpr unsigned kMaxMrs = 65536;      // per process
+constexpr unsigned kMaxNics = 512;   // of all nodes together
+constexpr unsigned kMaxQps = 1024;   // per NIC; a power of two, as the provider indexes a table with the QPN
+constexpr unsigned kMaxMrs = 65536;  // per process
 constexpr unsigned kNoNic = 0xffffffff;
 
 // ---- fabric ----
@@ -28,9 +28,9 @@ enum class SlotState : uint32_t { kFree = 0, kLive = 1, kDead = 2 };
 
 struct ProcEntry {
   std::atomic<SlotState> state;
-  uint32_t pid;             // in the process's own PID namespace
-  uint64_t pid_namespace;   // inode of that namespace: only with the same one does `pid` mean anything to us
-  uint64_t generation;      // grows with each use of the slot
+  uint32_t pid;            // in the process's own PID namespace
+  uint64_t pid_namespace;  // inode of that namespace: only with the same one does `pid` mean anything to us
+  uint64_t generation;     // grows with each use of the slot
 };
 
 // A queue pair in its NIC's table; the index is the QPN. Its counters outlive it until the QPN is used again.
@@ -47,7 +47,7 @@ struct alignas(64) QpEntry {
 
 struct NicEntry {
   std::atomic<SlotState> state;
-  uint32_t index;        // on its node
+  uint32_t index;  // on its node
   char node[64];
   char name[32];
   char profile[32];
@@ -102,15 +102,15 @@ enum class PacketOp : uint16_t { kSend, kSendImm, kWriteImm, kReadRequest, kRead
 
 // What precedes the payload in a slot of the ring: 64 bytes, so that the payload starts at a cache line.
 struct PacketHeader {
-  uint64_t due;             // CLOCK_MONOTONIC ns of arrival by the link model; 0 without one
-  uint32_t length;          // bytes of payload
-  uint32_t imm;             // immediate data, as the program gave it
+  uint64_t due;     // CLOCK_MONOTONIC ns of arrival by the link model; 0 without one
+  uint32_t length;  // bytes of payload
+  uint32_t imm;     // immediate data, as the program gave it
   uint32_t qkey;
   uint32_t source_generation;
   uint16_t source_nic;
   uint16_t source_qpn;
   PacketOp op;
-  uint16_t ack_index;       // where the sender expects the acknowledgement
+  uint16_t ack_index;  // where the sender expects the acknowledgement
   uint32_t ack_sequence;
   uint32_t sequence;        // of the sender's queue pair, to count reordering
   uint64_t remote_address;  // RDMA only; for kReadResponse the offset within the work request
@@ -134,7 +134,7 @@ constexpr unsigned kAckWords = (kMaxSendDepth + kAuxAcks) / 64;
 
 struct alignas(64) QpShared {
   std::atomic<uint64_t> magic;
-  uint32_t ring_slots;  // a power of two
+  uint32_t ring_slots;              // a power of two
   std::atomic<uint32_t> want_wake;  // set by the engine before it sleeps, if nobody polls; who rings clears it
   alignas(64) std::atomic<uint64_t> tail;
   // An acknowledgement is its word in `acks`, then its bit in `ack_bits`; a process killed between the two has
@@ -145,8 +145,6 @@ struct alignas(64) QpShared {
   PacketSlot* slots() { return reinterpret_cast<PacketSlot*>(this + 1); }
 };
 
-inline size_t qp_file_size(unsigned ring_slots) {
-  return sizeof(QpShared) + size_t{ring_slots} * sizeof(PacketSlot);
-}
+inline size_t qp_file_size(unsigned ring_slots) { return sizeof(QpShared) + size_t{ring_slots} * sizeof(PacketSlot); }
 
 }  // namespace efasim

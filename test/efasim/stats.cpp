@@ -96,8 +96,8 @@ std::string stats_json(const FabricShared& fabric) {
     for (unsigned qpn = 0; qpn < kMaxQps; qpn++) {
       const Values values = values_of(nic.qps[qpn].counters);
       if (!any(values)) continue;
-      text += std::string(first_qp ? "" : ",") + "\n    {\"qpn\": " + std::to_string(qpn) +
-              ", \"type\": \"" + (nic.qps[qpn].is_ud ? "UD" : "SRD") + "\", \"counters\": " + json(values) + "}";
+      text += std::string(first_qp ? "" : ",") + "\n    {\"qpn\": " + std::to_string(qpn) + ", \"type\": \"" +
+              (nic.qps[qpn].is_ud ? "UD" : "SRD") + "\", \"counters\": " + json(values) + "}";
       first_qp = false;
     }
     text += "]}";

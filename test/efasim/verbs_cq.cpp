@@ -128,9 +128,7 @@ int wc_read_sgid(efadv_cq* efadv, ibv_gid* gid) {
 }
 
 #ifdef EFASIM_HAVE_UNSOLICITED
-bool wc_is_unsolicited(efadv_cq* efadv) {
-  return of_efadv(efadv).current.unsolicited;
-}
+bool wc_is_unsolicited(efadv_cq* efadv) { return of_efadv(efadv).current.unsolicited; }
 #endif
 
 ibv_cq_ex* make_cq(ibv_context* ibv, uint32_t entries, void* user, ibv_comp_channel* channel) {

@@ -70,9 +70,7 @@ void ibv_free_device_list(ibv_device** list) { free(list); }
 
 const char* ibv_get_device_name(ibv_device* device) { return device->name; }
 
-int ibv_get_device_index(ibv_device* device) {
-  return static_cast<int>(device - Process::get()->devices.data());
-}
+int ibv_get_device_index(ibv_device* device) { return static_cast<int>(device - Process::get()->devices.data()); }
 
 __be64 ibv_get_device_guid(ibv_device* device) {
   Fabric& fabric = *Process::get()->fabric;
@@ -90,9 +88,9 @@ ibv_context* ibv_open_device(ibv_device* device) {
   context->nic_index = static_cast<unsigned>(ibv_get_device_index(device));
   context->nic_id = process->fabric->own_nic(context->nic_index);
   context->nic = &process->fabric->nic(context->nic_id);
-  context->faults = new FaultInjector(process->settings.faults, process->settings.link.seed, process->settings.node,
-                                      static_cast<int>(context->nic_index),
-                                      static_cast<int>(process->fabric->proc_slot()));
+  context->faults =
+      new FaultInjector(process->settings.faults, process->settings.link.seed, process->settings.node,
+                        static_cast<int>(context->nic_index), static_cast<int>(process->fabric->proc_slot()));
   for (auto& ahn : context->ahn_of_nic) ahn.store(Context::kNoAhn, std::memory_order_relaxed);
 
   verbs_context& verbs = context->verbs;

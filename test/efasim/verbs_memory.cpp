@@ -31,8 +31,8 @@ const MrEntry* find_mr(const ProcShared& proc, uint32_t key, uint64_t address, u
 namespace {
 
 std::mutex mr_mutex;
-uint32_t next_mr = 0;         // where to look for a free entry
-uint32_t mr_generation = 1;   // upper half of the next key: an old key never fits a new region by chance
+uint32_t next_mr = 0;        // where to look for a free entry
+uint32_t mr_generation = 1;  // upper half of the next key: an old key never fits a new region by chance
 uint32_t num_mrs = 0;
 uint64_t registered_bytes = 0;
 
@@ -107,8 +107,7 @@ ibv_mr* ibv_reg_mr_iova2(ibv_pd* pd, void* address, size_t length, uint64_t iova
   auto* mr = new (std::nothrow) Mr;
   if (mr == nullptr) return refuse(ENOMEM, context, "out of memory", length);
   std::lock_guard<std::mutex> guard(mr_mutex);
-  if (num_mrs >= process.profile.device.max_mr ||
-      (limits.mr_bytes && registered_bytes + length > limits.mr_bytes)) {
+  if (num_mrs >= process.profile.device.max_mr || (limits.mr_bytes && registered_bytes + length > limits.mr_bytes)) {
     delete mr;
     return refuse(ENOMEM, context, "limit of registered regions or bytes (EFASIM_LIMITS mr, mr_bytes)", length);
   }

@@ -4,7 +4,9 @@
 #include <string>
 #if __has_include(<catch2/catch_all.hpp>)
 #include <catch2/catch_all.hpp>
-inline auto Contains(const std::string& text) { return Catch::Matchers::ContainsSubstring(text); }
+inline auto Contains(const std::string& text) {
+  return Catch::Matchers::ContainsSubstring(text);
+}
 #else
 #include <catch2/catch.hpp>
 using Catch::Matchers::Contains;

@@ -122,9 +122,9 @@ TEST_CASE("numbers with units", "[settings]") {
 }
 
 TEST_CASE("a setting that is not understood names its variable", "[settings]") {
-  const char* bad[][2] = {{"EFASIM_LINK", "latency=soon"},   {"EFASIM_LINK", "colour=1"}, {"EFASIM_LIMITS", "ring=100"},
-                          {"EFASIM_LIMITS", "ah=0"},         {"EFASIM_CAPS", "rdma=1"},   {"EFASIM_CMA", "maybe"},
-                          {"EFASIM_FAULTS", "flood:at=1"},   {"EFASIM_NICS", "many"}};
+  const char* bad[][2] = {{"EFASIM_LINK", "latency=soon"}, {"EFASIM_LINK", "colour=1"}, {"EFASIM_LIMITS", "ring=100"},
+                          {"EFASIM_LIMITS", "ah=0"},       {"EFASIM_CAPS", "rdma=1"},   {"EFASIM_CMA", "maybe"},
+                          {"EFASIM_FAULTS", "flood:at=1"}, {"EFASIM_NICS", "many"}};
   for (const auto& [variable, value] : bad) {
     setenv(variable, value, 1);
     Settings settings;

@@ -132,8 +132,8 @@ TEST_CASE("messages complete while both programs compute", "[progress]") {
     Endpoint e;
     for (uint32_t i = 0; i < kMessages; i++) EXPECT_EQ(e.post_receive(i, i * kSize, kSize), 0);
     to_sender.put(e.address());
-    to_receiver.get<char>();  // the sender has posted everything
-    sleep_ms(300);            // "computes": neither side calls the device
+    to_receiver.get<char>();                                 // the sender has posted everything
+    sleep_ms(300);                                           // "computes": neither side calls the device
     EXPECT(matches(e.buffer.data(), kMessages * kSize, 8));  // before any poll
     for (uint32_t i = 0; i < kMessages; i++) EXPECT_EQ(e.wait().status, 0);
   });

@@ -17,25 +17,25 @@
 #include <string>
 #include <vector>
 
-#define EXPECT(condition)                                                                   \
-  do {                                                                                      \
-    if (!(condition)) {                                                                     \
-      fprintf(stderr, "%s:%d: expectation failed: %s\n", __FILE__, __LINE__, #condition);   \
-      fflush(stderr);                                                                       \
-      _exit(1);                                                                             \
-    }                                                                                       \
+#define EXPECT(condition)                                                                 \
+  do {                                                                                    \
+    if (!(condition)) {                                                                   \
+      fprintf(stderr, "%s:%d: expectation failed: %s\n", __FILE__, __LINE__, #condition); \
+      fflush(stderr);                                                                     \
+      _exit(1);                                                                           \
+    }                                                                                     \
   } while (0)
 
 // Also shows both values.
-#define EXPECT_EQ(left, right)                                                              \
-  do {                                                                                      \
-    const long long left_value = static_cast<long long>(left);                              \
-    const long long right_value = static_cast<long long>(right);                            \
-    if (left_value != right_value) {                                                        \
+#define EXPECT_EQ(left, right)                                                                              \
+  do {                                                                                                      \
+    const long long left_value = static_cast<long long>(left);                                              \
+    const long long right_value = static_cast<long long>(right);                                            \
+    if (left_value != right_value) {                                                                        \
       fprintf(stderr, "%s:%d: %s is %lld, not %lld\n", __FILE__, __LINE__, #left, left_value, right_value); \
-      fflush(stderr);                                                                       \
-      _exit(1);                                                                             \
-    }                                                                                       \
+      fflush(stderr);                                                                                       \
+      _exit(1);                                                                                             \
+    }                                                                                                       \
   } while (0)
 
 namespace verbs_test {
@@ -48,9 +48,9 @@ class FabricDirectory {
   FabricDirectory();
   ~FabricDirectory();
   const std::string& path() const { return path_; }
-  std::vector<std::string> files() const;  // that a process left, the registry's own apart
+  std::vector<std::string> files() const;           // that a process left, the registry's own apart
   uint64_t counter(const std::string& name) const;  // over all NICs
-  std::string log() const;  // violations and faults so far
+  std::string log() const;                          // violations and faults so far
 
  private:
   std::string path_;
@@ -110,14 +110,14 @@ struct Options {
   bool up = true;  // bring it to RTS
 };
 
-inline constexpr uint64_t kAllRdma =
-    uint64_t{IBV_QP_EX_WITH_SEND} | IBV_QP_EX_WITH_SEND_WITH_IMM | IBV_QP_EX_WITH_RDMA_READ |
-    IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM;
+inline constexpr uint64_t kAllRdma = uint64_t{IBV_QP_EX_WITH_SEND} | IBV_QP_EX_WITH_SEND_WITH_IMM |
+                                     IBV_QP_EX_WITH_RDMA_READ | IBV_QP_EX_WITH_RDMA_WRITE |
+                                     IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM;
 inline constexpr int kAllAccess = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE;
 
 struct Result {
   uint64_t wr_id;
-  int status;      // the device's own (vendor_err)
+  int status;  // the device's own (vendor_err)
   int verbs_status;
   ibv_wc_opcode opcode;
   uint32_t length;

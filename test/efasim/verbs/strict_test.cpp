@@ -203,8 +203,8 @@ TEST_CASE("registration fails where nothing is mapped", "[strict]") {
   FabricDirectory fabric;
   REQUIRE(run(fabric, {}, [] {
             Endpoint e;
-            auto* memory = static_cast<char*>(
-                mmap(nullptr, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+            auto* memory =
+                static_cast<char*>(mmap(nullptr, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
             EXPECT_EQ(munmap(memory + 4096, 4096), 0);
             EXPECT(ibv_reg_mr(e.pd, memory, 3 * 4096, 0) == nullptr);
             EXPECT_EQ(errno, EFAULT);
