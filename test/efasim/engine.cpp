@@ -29,6 +29,11 @@ void futex_wait(std::atomic<uint32_t>& word, uint32_t expected, uint64_t timeout
   syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAIT, expected, &timeout, nullptr, 0);
 }
 
+void ring(ProcShared& proc) {
+  proc.doorbell.fetch_add(1, std::memory_order_release);
+  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&proc.doorbell), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
+
 struct Round {
   uint64_t next_due = ~uint64_t{0};  // of the queue pairs that nobody polls
   bool outstanding = false;
@@ -93,9 +98,7 @@ void* engine_main(void*) {
 
 void wake_slow(RemoteQp& remote) {
   if (remote.shared->want_wake.exchange(0, std::memory_order_seq_cst) == 0) return;
-  ProcShared& proc = *remote.proc;
-  proc.doorbell.fetch_add(1, std::memory_order_release);
-  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&proc.doorbell), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+  ring(*remote.proc);
 }
 
 void engine_start() {
@@ -120,9 +123,7 @@ void engine_start() {
 void engine_stop() {
   if (!running.load() || thread_owner != getpid()) return;
   stop_requested.store(true);
-  ProcShared& proc = Process::get()->fabric->proc();
-  proc.doorbell.fetch_add(1, std::memory_order_release);
-  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&proc.doorbell), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+  ring(Process::get()->fabric->proc());
   pthread_join(thread, nullptr);
   running.store(false);
 }
