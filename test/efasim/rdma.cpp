@@ -135,20 +135,20 @@ bool Qp::rdma_step(uint32_t index) {
   if (!direct || wr.in_flight > 0 || wr.confirmed > 0) return rdma_packets(index);
 
   const uint64_t length = std::min<uint64_t>(kChunk, wr.length - wr.moved);
+  const LinkModel& link = process.settings.link;
+  const uint64_t now = link.enabled() ? now_ns() : 0;  // before the copy, which takes no time of the model's
   Status status = Status::kOk;
   if (!rdma_copy(wr, length, &status)) return rdma_packets(index);
   if (status != Status::kOk) {
     complete(index, status);
     return true;
   }
-  const LinkModel& link = process.settings.link;
   if (link.enabled()) {
     // The bytes are there early, their completion on time: the chunk takes its turn on both lines, and the next
     // one is not booked before this one is on the wire, so that others get their share.
     NicEntry& from = is_read(wr) ? *wr.remote->nic : *context->nic;
     NicEntry& to = is_read(wr) ? *context->nic : *wr.remote->nic;
     const bool first = wr.moved == length;
-    const uint64_t now = now_ns();
     const uint64_t start = first && is_read(wr) ? now + link.latency_ns : now;  // a read's request travels first
     const uint64_t due = reserve_lines(link, start, length, from.tx_free, to.rx_free);
     const uint64_t stream = uint64_t{context->nic_id} << 16 | own.qpn;
