@@ -1,6 +1,7 @@
 #include "nic_choice.hpp"
 
-#include "affinity.hpp"
+#include <algorithm>
+
 #include "this_machine.hpp"
 
 namespace efa {
@@ -22,14 +23,27 @@ std::string numa_node_of(hwloc_topology_t topology, const PciAddress& pci) {
 
 }  // namespace
 
+NicParameters nic_parameters(const efa_options& options) {
+  const auto text = [](const char* value) { return std::string(value ? value : ""); };
+  NicParameters parameters;
+  parameters.policy = parse_nic_policy(text(options.nic_policy)).value_or(NicPolicy::kNear);
+  parameters.filter.include = text(options.nic_include);
+  parameters.filter.exclude = text(options.nic_exclude);
+  parameters.nics = text(options.nics);
+  parameters.rails = options.rails < 0 ? 0 : std::max(1, static_cast<int>(options.rails));
+  return parameters;
+}
+
 NicPick pick_nics(const std::vector<Candidate>& candidates, int32_t local_rank, int32_t local_ranks,
-                  int rails) {
+                  const NicParameters& parameters) {
   NicPick pick;
   std::vector<Nic> nics;
+  const bool chosen =
+      !parameters.nics.empty() || !parameters.filter.include.empty() || !parameters.filter.exclude.empty();
   for (const Candidate& c : candidates) {
     const auto pci = pci_of(c.info);
-    if (!pci) return pick;
-    const bool rated = c.info->nic->link_attr != nullptr;
+    if (!pci && !chosen) return pick;
+    const bool rated = c.info->nic && c.info->nic->link_attr;
     nics.push_back({c.domain, pci, rated ? c.info->nic->link_attr->speed : 0, c.link_up, c.provider});
   }
   const TopologyPtr machine = nics.empty() ? nullptr : load_this_machine();
@@ -40,14 +54,17 @@ NicPick pick_nics(const std::vector<Candidate>& candidates, int32_t local_rank, 
   place.binding = binding.get();
   place.local_rank = local_rank;
   place.local_size = local_ranks;
-  NicParameters parameters;
-  parameters.rails = rails;
   const NicChoice choice = NicAffinity(machine.get(), nics, parameters).choose(place);
-  if (choice.rails.empty()) return pick;
+  if (choice.rails.empty()) {
+    pick.error = choice.error +
+                 " NICs are chosen by the parameters mtl_efa_nics, mtl_efa_nic_include and "
+                 "mtl_efa_nic_exclude; fi_info lists those that libfabric has.";
+    return pick;
+  }
   const NicRail& rail = choice.rails.front();
   for (const NicRail& each : choice.rails) pick.rails.push_back(each.nic);
-  pick.place =
-      numa_node_of(machine.get(), *nics[rail.nic].pci) + ", " + std::string(to_string(rail.nearness));
+  const auto& pci = nics[rail.nic].pci;
+  pick.place = (pci ? numa_node_of(machine.get(), *pci) + ", " : "") + std::string(to_string(rail.nearness));
   pick.hint = choice.hint;
   return pick;
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "affinity.hpp"
 #include "discovery.hpp"
 
 namespace efa {
@@ -14,11 +15,15 @@ struct NicPick {
   std::vector<size_t> rails;
   std::string place;  // for messages: "NUMA node 1, nearest"
   std::string hint;   // what the user could do better; may be empty
+  std::string error;  // the parameters leave no NIC: what is wrong and what to do
 };
 
-// Loads the machine's topology, which takes tens of milliseconds: only for candidates that are NICs.
-// `rails`: NICs for this process at most; 0: its share of the node's.
+// What the user's options say about NICs.
+NicParameters nic_parameters(const efa_options& options);
+
+// Loads the machine's topology, which takes tens of milliseconds: only for candidates that are NICs, or where
+// the user says which to use.
 NicPick pick_nics(const std::vector<Candidate>& candidates, int32_t local_rank, int32_t local_ranks,
-                  int rails);
+                  const NicParameters& parameters);
 
 }  // namespace efa

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "affinity.hpp"
 #include "lists.hpp"
 
 namespace {
@@ -22,12 +23,42 @@ bool number_in_range(const char* name, long value, long least, long greatest, co
   return false;
 }
 
-bool list_well_formed(const char* name, const char* value, std::string& why) {
-  if (!value || efa::split_list(value)) return true;
+bool well_formed_PROVIDERS(const char* name, const char* value, std::string& why) {
+  if (efa::split_list(value)) return true;
   why =
       std::string("The parameter mtl_efa_") + name + " is \"" + value +
       "\", but must be a comma-separated list of provider names such as \"efa,shm\", without empty entries, "
       "spaces or '^'.";
+  return false;
+}
+
+// Empty entries would be ignored where NICs are chosen; here they are most likely a slip.
+bool well_formed_patterns(const char* name, const char* value, const char* separators, std::string& why) {
+  std::string_view text = value;
+  for (size_t end = 0; !text.empty() && end != text.npos;) {
+    end = text.find_first_of(separators);
+    if (text.substr(0, end).find_first_not_of(" \t") == text.npos || (end != text.npos && end + 1 == text.size())) {
+      why = std::string("The parameter mtl_efa_") + name + " is \"" + value +
+            "\", which has an empty entry. It must list NICs, such as \"rdmap16s27\" or \"rdmap*\".";
+      return false;
+    }
+    if (end != text.npos) text.remove_prefix(end + 1);
+  }
+  return true;
+}
+
+bool well_formed_NICS(const char* name, const char* value, std::string& why) {
+  return well_formed_patterns(name, value, ",", why);
+}
+
+bool well_formed_NIC_LISTS(const char* name, const char* value, std::string& why) {
+  return well_formed_patterns(name, value, ",;", why);
+}
+
+bool well_formed_POLICY(const char* name, const char* value, std::string& why) {
+  if (!*value || efa::parse_nic_policy(value)) return true;
+  why = std::string("The parameter mtl_efa_") + name + " is \"" + value +
+        "\", but must be near, spread or one.";
   return false;
 }
 
@@ -49,7 +80,8 @@ extern "C" bool efa_options_check(const efa_options* options, char* why, unsigne
 #define EFA_NUMBER(name, standard, least, greatest, unit, ...) \
   good = good && number_in_range(#name, options->name, least, greatest, unit, text);
 #define EFA_SWITCH(name, ...)
-#define EFA_TEXT(name, ...) good = good && list_well_formed(#name, options->name, text);
+#define EFA_TEXT(name, form, ...) \
+  good = good && (!options->name || well_formed_##form(#name, options->name, text));
   EFA_OPTION_TABLE(EFA_NUMBER, EFA_SWITCH, EFA_TEXT)
 #undef EFA_NUMBER
 #undef EFA_SWITCH

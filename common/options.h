@@ -2,17 +2,28 @@
 // docs/parameters.md are made.
 //
 // NUMBER(name, default, least, greatest, unit, level, text)   SWITCH(name, default, level, text)
-// TEXT(name, level, text)      level: as MPI_T's, 1-3 user, 4-6 tuner, 7-9 developer. -1 is "automatic"
-// where `least` allows it.
+// TEXT(name, form, level, text)      level: as MPI_T's, 1-3 user, 4-6 tuner, 7-9 developer. -1 is "automatic"
+// where `least` allows it. `form`: PROVIDERS (names), NICS (patterns), NIC_LISTS (for each local rank), POLICY.
 #pragma once
 
 #include <stdbool.h>
 
 #define EFA_OPTION_TABLE(NUMBER, SWITCH, TEXT)                                                             \
-  TEXT(provider_include, 1,                                                                                \
+  TEXT(provider_include, PROVIDERS, 1,                                                                                \
        "Providers of libfabric that may be used, comma-separated, best first (empty: efa; and if the "     \
        "component was asked for by name and there is no EFA NIC, shm, then tcp;ofi_rxm)")                  \
-  TEXT(provider_exclude, 1, "Providers of libfabric that must not be used, comma-separated")               \
+  TEXT(provider_exclude, PROVIDERS, 1,                                                                     \
+       "Providers of libfabric that must not be used, comma-separated")                                    \
+  TEXT(nic_include, NICS, 2,                                                                               \
+       "NICs that may be used, comma-separated shell patterns for their names (fi_info's domain, or the "  \
+       "device in /sys/class/infiniband) or PCI addresses (empty: all)")                                   \
+  TEXT(nic_exclude, NICS, 2, "NICs that must not be used, as in mtl_efa_nic_include, which it overrides")  \
+  TEXT(nics, NIC_LISTS, 2,                                                                                 \
+       "The NICs of each process, the first for all small messages, comma-separated; several such lists, " \
+       "separated by semicolons, are dealt out by local rank. Overrides all other choice of NICs")         \
+  TEXT(nic_policy, POLICY, 2,                                                                              \
+       "How processes choose NICs: near (the nearest), spread (the same number of processes on each), "    \
+       "one (all on the first) (empty: near)")                                                             \
   NUMBER(verbose, 0, 0, 100, "level", 1,                                                                   \
          "What to print: 0 nothing but errors, 1 provider, NIC, NUMA node and protocols of each process, " \
          "20 and more for developers")                                                                     \

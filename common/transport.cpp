@@ -212,8 +212,9 @@ extern "C" efa_transport* efa_open(const efa_config* config) {
       wish_of(*config), [&](const std::string& name) { return offered = discovery.offer(name); },
       Discovery::known_providers());
   if (choice.index < 0) return refuse(choice.why);
-  const int rails = config->options.rails < 0 ? 0 : std::max(1, static_cast<int>(config->options.rails));
-  const NicPick nic = pick_nics(offered, config->local_rank, config->local_ranks, rails);
+  const NicPick nic =
+      pick_nics(offered, config->local_rank, config->local_ranks, nic_parameters(config->options));
+  if (!nic.error.empty()) return refuse(nic.error);
   const fi_info* info = offered[nic.rails.empty() ? static_cast<size_t>(choice.index) : nic.rails[0]].info;
 
   std::string why;

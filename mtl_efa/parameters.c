@@ -27,7 +27,8 @@ int mtl_efa_register_parameters(void)
     add(#name, text, MCA_BASE_VAR_TYPE_LONG, level, &mtl_efa_options.name);
 #define SWITCH(name, standard, level, help) \
     add(#name, help, MCA_BASE_VAR_TYPE_BOOL, level, &mtl_efa_options.name);
-#define TEXT(name, level, help) add(#name, help, MCA_BASE_VAR_TYPE_STRING, level, &mtl_efa_options.name);
+#define TEXT(name, form, level, help) \
+    add(#name, help, MCA_BASE_VAR_TYPE_STRING, level, &mtl_efa_options.name);
     EFA_OPTION_TABLE(NUMBER, SWITCH, TEXT)
 #undef NUMBER
 #undef SWITCH

@@ -32,6 +32,11 @@ void number(const char* name, long standard, long least, long greatest, const ch
               amount(least, unit).c_str(), amount(greatest, unit).c_str(), unit, level, cell(text).c_str());
 }
 
+constexpr const char* kFormPROVIDERS = "list";
+constexpr const char* kFormNICS = "list";
+constexpr const char* kFormNIC_LISTS = "lists";
+constexpr const char* kFormPOLICY = "word";
+
 constexpr const char* kIntroduction =
     R"(# Parameters
 
@@ -66,8 +71,8 @@ int main() {
 #define SWITCH(name, standard, level, text)                                                              \
   std::printf("| `mtl_efa_%s` | %s | true, false | | %d | %s |\n", #name, (standard) ? "true" : "false", \
               level, cell(text).c_str());
-#define TEXT(name, level, text) \
-  std::printf("| `mtl_efa_%s` | empty | | list | %d | %s |\n", #name, level, cell(text).c_str());
+#define TEXT(name, form, level, text) \
+  std::printf("| `mtl_efa_%s` | empty | | %s | %d | %s |\n", #name, kForm##form, level, cell(text).c_str());
   EFA_OPTION_TABLE(NUMBER, SWITCH, TEXT)
 #undef NUMBER
 #undef SWITCH

@@ -3,6 +3,7 @@
 
 #include "catch.hpp"
 #include "discovery.hpp"
+#include "nic_choice.hpp"
 #include "lists.hpp"
 #include "options.h"
 
@@ -155,4 +156,60 @@ TEST_CASE("Options: the defaults are good, and each bad value is named with its 
   options.provider_exclude = list;
   CHECK_FALSE(efa_options_check(&options, why, sizeof why));
   CHECK_THAT(why, Contains("mtl_efa_provider_exclude is \"shm, tcp\""));
+
+  struct {
+    char* efa_options::*field;
+    const char* value;
+    const char* says;  // empty: it is good
+  } texts[] = {
+      {&efa_options::nic_policy, "nearest", "mtl_efa_nic_policy is \"nearest\", but must be near, spread or one"},
+      {&efa_options::nic_policy, "spread", ""},
+      {&efa_options::nic_include, "rdmap16s27,", "mtl_efa_nic_include is \"rdmap16s27,\", which has an empty"},
+      {&efa_options::nic_include, "rdmap*, 0000:10:1b.0", ""},
+      {&efa_options::nics, "a;;b", "mtl_efa_nics is \"a;;b\", which has an empty entry"},
+      {&efa_options::nics, "a,b;c,d", ""},
+  };
+  for (const auto& each : texts) {
+    efa_options_defaults(&options);
+    std::string value = each.value;
+    options.*each.field = value.data();
+    CHECK(efa_options_check(&options, why, sizeof why) == !*each.says);
+    if (*each.says) CHECK_THAT(why, Contains(each.says));
+  }
+}
+
+TEST_CASE("The options for NICs become those of affinity") {
+  efa_options options;
+  efa_options_defaults(&options);
+  NicParameters parameters = nic_parameters(options);
+  CHECK(parameters.policy == NicPolicy::kNear);
+  CHECK(parameters.rails == 0);
+  CHECK(parameters.nics.empty());
+  std::string policy = "one", include = "a*", exclude = "ab", nics = "x;y";
+  options.nic_policy = policy.data();
+  options.nic_include = include.data();
+  options.nic_exclude = exclude.data();
+  options.nics = nics.data();
+  options.rails = 3;
+  parameters = nic_parameters(options);
+  CHECK(parameters.policy == NicPolicy::kOne);
+  CHECK(parameters.filter.include == include);
+  CHECK(parameters.filter.exclude == exclude);
+  CHECK(parameters.nics == nics);
+  CHECK(parameters.rails == 3);
+}
+
+TEST_CASE("NICs without a PCI address are chosen by name, and a name that none has is an error") {
+  const std::vector<Candidate> interfaces = {{"tcp;ofi_rxm", "lo", true}, {"tcp;ofi_rxm", "eth0"}};
+  std::vector<fi_info> infos(2);
+  std::vector<Candidate> offered = interfaces;
+  for (size_t i = 0; i < offered.size(); ++i) offered[i].info = &infos[i];
+  NicParameters parameters;
+  CHECK(pick_nics(offered, 0, 1, parameters).rails.empty());  // by interface, not by distance
+  parameters.filter.include = "eth*";
+  CHECK(pick_nics(offered, 0, 1, parameters).rails == std::vector<size_t>{1});
+  parameters.filter.include = "ib0";
+  const NicPick none = pick_nics(offered, 0, 1, parameters);
+  CHECK(none.rails.empty());
+  CHECK_THAT(none.error, Contains("eth0: the include list does not name it") && Contains("mtl_efa_nic_include"));
 }
