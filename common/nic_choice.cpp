@@ -23,6 +23,12 @@ std::string numa_node_of(hwloc_topology_t topology, const PciAddress& pci) {
 
 }  // namespace
 
+Nic nic_of(const Candidate& candidate) {
+  const fid_nic* nic = candidate.info->nic;
+  return {candidate.domain, pci_of(candidate.info), nic && nic->link_attr ? nic->link_attr->speed : 0,
+          candidate.link_up, candidate.provider};
+}
+
 NicParameters nic_parameters(const efa_options& options) {
   const auto text = [](const char* value) { return std::string(value ? value : ""); };
   NicParameters parameters;
@@ -41,10 +47,8 @@ NicPick pick_nics(const std::vector<Candidate>& candidates, int32_t local_rank, 
   const bool chosen =
       !parameters.nics.empty() || !parameters.filter.include.empty() || !parameters.filter.exclude.empty();
   for (const Candidate& c : candidates) {
-    const auto pci = pci_of(c.info);
-    if (!pci && !chosen) return pick;
-    const bool rated = c.info->nic && c.info->nic->link_attr;
-    nics.push_back({c.domain, pci, rated ? c.info->nic->link_attr->speed : 0, c.link_up, c.provider});
+    nics.push_back(nic_of(c));
+    if (!nics.back().pci && !chosen) return pick;
   }
   const TopologyPtr machine = nics.empty() ? nullptr : load_this_machine();
   if (!machine) return pick;

@@ -18,6 +18,9 @@ struct NicPick {
   std::string error;  // the parameters leave no NIC: what is wrong and what to do
 };
 
+// A candidate as affinity sees it.
+Nic nic_of(const Candidate& candidate);
+
 // What the user's options say about NICs.
 NicParameters nic_parameters(const efa_options& options);
 

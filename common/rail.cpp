@@ -76,6 +76,15 @@ bool open_rail(const fi_info* info, size_t peers, Rail& rail, std::string& why) 
   return true;
 }
 
+bool reads_natively(const Rail& rail) {
+  // FI_OPT_EFA_EMULATED_READ of rdma/fi_ext.h, since libfabric 1.18; the value is fixed, so that a component
+  // built with older headers asks newer libraries too. An older library does not know the option.
+  constexpr int kEmulatedRead = -(0xefa << 16) + 1;
+  bool emulated = true;
+  size_t size = sizeof emulated;
+  return fi_getopt(&rail.ep->fid, FI_OPT_ENDPOINT, kEmulatedRead, &emulated, &size) == 0 && !emulated;
+}
+
 std::vector<uint8_t> rail_address(const Rail& rail, std::string& why) {
   size_t size = 0;
   int error = fi_getname(&rail.ep->fid, nullptr, &size);

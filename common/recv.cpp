@@ -91,7 +91,7 @@ void finish(efa_transport* t, efa_request* r, efa_result result) {
     t->buffers.give(r->landing, r->landing_size);
   r->landing = nullptr;
   r->kind = kNoRequest;
-  r->done(r);
+  if (!t->draining) r->done(r);
 }
 
 efa_peer* sender_of(efa_transport* t, const efa_request* r, int32_t source) {

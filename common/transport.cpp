@@ -34,16 +34,6 @@ uint64_t limit_of(long parameter, uint64_t standard) {
   return parameter < 0 ? standard : static_cast<uint64_t>(parameter);
 }
 
-// Whether fi_read is the NIC's own RDMA; where it is not, the provider does it with messages, and so can we.
-bool reads_natively(fid_ep* ep) {
-  // FI_OPT_EFA_EMULATED_READ of rdma/fi_ext.h, since libfabric 1.18; the value is fixed, so that a component
-  // built with older headers asks newer libraries too. An older library does not know the option.
-  constexpr int kEmulatedRead = -(0xefa << 16) + 1;
-  bool emulated = true;
-  size_t size = sizeof emulated;
-  return fi_getopt(&ep->fid, FI_OPT_ENDPOINT, kEmulatedRead, &emulated, &size) == 0 && !emulated;
-}
-
 // Whether the provider moves messages inside the node through shared memory.
 bool shares_memory(const ProviderTraits& traits) {
   if (traits.one_node) return true;
@@ -86,7 +76,7 @@ bool decide_protocols(efa_transport* t, std::string& why) {
   p.staging = static_cast<uint64_t>(options.staging_size);
   p.window = static_cast<unsigned>(options.staging_window);
   p.inject_limit = std::min(p.inject_limit, p.eager_limit);
-  p.pulls = t->traits->pull_limit != 0 && reads_natively(t->rail.ep.get());
+  p.pulls = t->traits->pull_limit != 0 && reads_natively(t->rail);
   p.pull_limit = limit_of(options.pull_limit, t->traits->pull_limit);
   p.read = static_cast<uint64_t>(options.read_size) & ~(kPage - 1);
   p.stripe = static_cast<uint64_t>(std::min(options.stripe_size, options.read_size)) & ~(kPage - 1);
@@ -124,7 +114,7 @@ void say_what_is_used(efa_transport* t, const NicPick& nic) {
 // The further rails. Only reads go over them, so without RDMA read there are none.
 bool open_more_rails(efa_transport* t, const std::vector<Candidate>& offered, const NicPick& nic,
                      std::string& why) {
-  if (t->traits->pull_limit == 0 || !reads_natively(t->rail.ep.get())) return true;
+  if (t->traits->pull_limit == 0 || !reads_natively(t->rail)) return true;
   for (size_t i = 1; i < nic.rails.size() && i < kMostRails; ++i) {
     t->more_rails.push_back(std::make_unique<Rail>());
     Rail& rail = *t->more_rails.back();
@@ -335,6 +325,7 @@ extern "C" void efa_peer_destroy(efa_transport* t, efa_peer* peer) {
 extern "C" void efa_close(efa_transport* t) {
   {
     efa::Guard guard(t);
+    t->draining = true;
     // What was sent and is not on its way yet: the provider must still push it out.
     const uint64_t until = efa::monotonic_ns() + efa::kCloseDrain_ns;
     while (t->ep && (t->sends_posted || !t->pending.empty()) && !t->broken && efa::monotonic_ns() < until)

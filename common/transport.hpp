@@ -107,8 +107,9 @@ struct efa_transport {
   std::vector<efa_peer*> peers;                     // all there are, for messages
   std::vector<std::unique_ptr<efa_peer>> departed;  // peers that are gone but may still be referred to
   uint32_t next_handle = 0;
-  bool closing = false;
-  bool broken = false;  // a fatal error was reported
+  bool draining = false;  // efa_close has begun: requests and their memory may be gone, `done` is not called
+  bool closing = false;   // nothing is posted any more
+  bool broken = false;    // a fatal error was reported
 
   efa::Rail& rail_at(unsigned i) { return i == 0 ? rail : *more_rails[i - 1]; }
   unsigned rail_count() const { return 1 + static_cast<unsigned>(more_rails.size()); }

@@ -106,6 +106,23 @@ TEST_CASE("A failed completion is that request's error, with the provider's word
   CHECK(x.t->sends_posted == 0);
 }
 
+TEST_CASE("Once the transport is closing, sends end without a word to a caller who may be gone") {
+  Transport x;
+  const auto data = pattern(100);
+  Request failed, fine;
+  x.send(failed, x.one, 9, data.data(), 100);
+  x.send(fine, x.one, 9, data.data(), 100);
+  const Posted first = x.fabric.take(Call::tagged_send), second = x.fabric.take(Call::tagged_send);
+  x.t->draining = true;  // as efa_close begins
+  x.fabric.fail(first.context, FI_EIO, 9);
+  x.fabric.complete(second);
+  x.progress();
+  CHECK(failed.times == 0);
+  CHECK(fine.times == 0);
+  CHECK(x.reports.empty());
+  CHECK(x.t->sends_posted == 0);
+}
+
 TEST_CASE("An error that belongs to no message is fatal and says why") {
   Transport x;
   x.fabric.fail(nullptr, FI_EIO, 13);

@@ -1,0 +1,92 @@
+// Where the facts of the preflight come from.
+#include <rdma/fabric.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "discovery.hpp"
+#include "preflight.hpp"
+
+namespace efa {
+namespace {
+
+constexpr const char* kAmazon = "0x1d0f";  // PCI vendor
+
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+long number_in(const std::string& path, long otherwise) {
+  const std::string line = first_line(path);
+  return line.empty() ? otherwise : std::atol(line.c_str());
+}
+
+int kernel_efa_devices() {
+  int count = 0;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator("/sys/class/infiniband", none))
+    count += first_line(entry.path() / "device/vendor") == kAmazon;
+  return count;
+}
+
+// "5.0.7", or nothing if there is no ompi_info in PATH.
+std::string open_mpi_in_path() {
+  FILE* pipe = popen("ompi_info --version 2>/dev/null", "r");
+  if (!pipe) return "";
+  char line[256] = "";
+  const bool got = std::fgets(line, sizeof line, pipe) != nullptr;
+  pclose(pipe);
+  const std::string text = got ? line : "";
+  const auto v = text.find(" v");
+  return v == std::string::npos ? "" : text.substr(v + 2, text.find_last_not_of(" \n") - v - 1);
+}
+
+}  // namespace
+
+PreflightFacts gather(const Node& node, int ranks) {
+  PreflightFacts facts;
+  facts.ranks = ranks;
+  facts.provider = node.provider;
+  facts.libfabric = fi_version();
+  const auto providers = Discovery::known_providers();
+  facts.provider_built_in = std::ranges::find(providers, "efa") != providers.end();
+  facts.kernel_devices = kernel_efa_devices();
+  if (node.provider == "efa") {
+    const UsableNics usable = usable_nics(node.plain_nics(), {});
+    facts.nics = facts.nics_up = static_cast<int>(usable.nics.size());
+    facts.reads = true;
+    for (const auto& skipped : usable.skipped) facts.nics += !node.nics[skipped.nic].nic.link_up;
+    for (const size_t i : usable.nics) {
+      facts.reads &= node.nics[i].reads;
+      if (!node.nics[i].trouble.empty()) facts.troubles.push_back(node.nics[i].trouble);
+      const uint64_t has = node.nics[i].endpoints;
+      facts.endpoints = facts.endpoints ? std::min(facts.endpoints, has) : has;
+    }
+  }
+
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) facts.locked_memory = limit.rlim_cur;
+  struct statvfs shm = {};
+  if (statvfs("/dev/shm", &shm) == 0) facts.shared_memory = uint64_t{shm.f_bavail} * shm.f_frsize;
+  facts.free_huge_pages = number_in("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", -1);
+  facts.ptrace_scope = static_cast<int>(number_in("/proc/sys/kernel/yama/ptrace_scope", 0));
+  utsname system = {};
+  if (uname(&system) == 0) std::sscanf(system.release, "%u.%u", &facts.kernel_major, &facts.kernel_minor);
+  for (const char* variable : {"RDMAV_FORK_SAFE", "IBV_FORK_SAFE", "FI_EFA_FORK_SAFE"})
+    facts.fork_safe_by_variable |= std::getenv(variable) != nullptr;
+  facts.built_for = EFA_OPEN_MPI;
+  facts.running = open_mpi_in_path();
+  return facts;
+}
+
+}  // namespace efa

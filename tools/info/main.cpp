@@ -1,0 +1,159 @@
+// mtl_efa_info: what the component sees on this node, whom it would give which NIC, and whether anything is in
+// its way. Needs neither an MPI job nor root.
+#include <getopt.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+#include <string>
+
+#include "instances.hpp"
+#include "show.hpp"
+
+namespace {
+
+using namespace efa;
+
+constexpr int kMostRanks = 4096;
+enum Exit { kGood = 0, kFailure = 1, kUsage = 2, kWarning = 3 };
+
+constexpr const char* kUsageText =
+    R"(mtl_efa_info [OPTIONS]     NICs, the machine, and which rank would use which NIC
+
+  --ranks N          ranks on the node (default: one per core)
+  --bind WHERE       core (default), numa, socket or none: how they are bound
+  --rails N          NICs per rank, 0: its share (default 1)
+  --policy NAME      near (default), spread, one
+  --include LIST, --exclude LIST, --nics LISTS
+                     as mtl_efa_nic_include, mtl_efa_nic_exclude, mtl_efa_nics
+  --map              also a line per rank
+  --instance NAME    for an instance type that is not at hand, such as p4d.24xlarge; "list" names all
+  --check            preflight for a job script with --ranks ranks on this node; exit status 0: all is well,
+                     3: warnings, 1: failures
+  --protocols        the protocol table with its thresholds
+  --parameters       every parameter of the component
+  --json             for scripts
+  --version, --help
+)";
+
+[[noreturn]] void usage(const std::string& why) {
+  std::fprintf(stderr, "mtl_efa_info: %s\n%s", why.c_str(), kUsageText);
+  std::exit(kUsage);
+}
+
+int number(const char* option, const char* text, int least, int most) {
+  char* end;
+  const long value = std::strtol(text, &end, 10);
+  if (end == text || *end || value < least || value > most)
+    usage("--" + std::string(option) + " must be from " + std::to_string(least) + " to " + std::to_string(most) +
+          ", not '" + text + "'");
+  return static_cast<int>(value);
+}
+
+struct Request {
+  int ranks = 0;  // 0: one per core
+  Binding binding = Binding::core;
+  NicParameters parameters;
+  std::string instance;
+  bool check = false, protocols = false, show_options = false, map = false, json = false;
+};
+
+Request parse(int argc, char** argv) {
+  enum { kRanks = 1, kBind, kRails, kPolicy, kInclude, kExclude, kNics, kMap, kInstance, kCheck, kProtocols, kParameters, kJson, kVersion, kHelp };
+  static const option options[] = {
+      {"ranks", required_argument, nullptr, kRanks},       {"bind", required_argument, nullptr, kBind},
+      {"rails", required_argument, nullptr, kRails},       {"policy", required_argument, nullptr, kPolicy},
+      {"include", required_argument, nullptr, kInclude},   {"exclude", required_argument, nullptr, kExclude},
+      {"nics", required_argument, nullptr, kNics},         {"map", no_argument, nullptr, kMap},
+      {"instance", required_argument, nullptr, kInstance}, {"check", no_argument, nullptr, kCheck},
+      {"protocols", no_argument, nullptr, kProtocols},     {"parameters", no_argument, nullptr, kParameters},
+      {"json", no_argument, nullptr, kJson},               {"version", no_argument, nullptr, kVersion},
+      {"help", no_argument, nullptr, kHelp},               {}};
+  Request request;
+  for (int c; (c = getopt_long(argc, argv, "h", options, nullptr)) != -1;) {
+    switch (c) {
+      case kRanks: request.ranks = number("ranks", optarg, 1, kMostRanks); break;
+      case kRails: request.parameters.rails = number("rails", optarg, 0, 8); break;
+      case kInclude: request.parameters.filter.include = optarg; break;
+      case kExclude: request.parameters.filter.exclude = optarg; break;
+      case kNics: request.parameters.nics = optarg; break;
+      case kInstance: request.instance = optarg; break;
+      case kMap: request.map = true; break;
+      case kCheck: request.check = true; break;
+      case kProtocols: request.protocols = true; break;
+      case kParameters: request.show_options = true; break;
+      case kJson: request.json = true; break;
+      case kBind:
+        if (const auto binding = parse_binding(optarg))
+          request.binding = *binding;
+        else
+          usage("--bind must be core, numa, socket or none, not '" + std::string(optarg) + "'");
+        break;
+      case kPolicy:
+        if (const auto policy = parse_nic_policy(optarg))
+          request.parameters.policy = *policy;
+        else
+          usage("--policy must be near, spread or one, not '" + std::string(optarg) + "'");
+        break;
+      case kVersion:
+        std::printf("mtl_efa %s, built for Open MPI %s\n", EFA_VERSION, EFA_OPEN_MPI);
+        std::exit(kGood);
+      case 'h':
+      case kHelp:
+        std::fputs(kUsageText, stdout);
+        std::exit(kGood);
+      default:
+        usage("there is no such option, or its value is missing");
+    }
+  }
+  if (optind < argc) usage("what is '" + std::string(argv[optind]) + "'?");
+  if (request.check && !request.instance.empty()) usage("--check is about this node; it does not go with --instance");
+  return request;
+}
+
+Node wanted_node(const Request& request) {
+  if (request.instance.empty()) return this_node();
+  auto node = instance_node(request.instance);
+  if (!node) usage("the instance table does not know '" + request.instance + "'; --instance list names all");
+  return std::move(*node);
+}
+
+int check(const Request& request, bool fancy) {
+  const Node node = this_node();
+  const int cores = node.topology ? hwloc_get_nbobjs_by_type(node.topology.get(), HWLOC_OBJ_CORE) : 1;
+  const auto findings = judge(gather(node, request.ranks ? request.ranks : std::max(cores, 1)));
+  request.json ? show_findings_json(findings) : show_findings(findings, fancy);
+  const Level worst = outcome(findings);
+  return worst == Level::ok ? kGood : worst == Level::warning ? kWarning : kFailure;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Request request = parse(argc, argv);
+  const bool fancy = isatty(STDOUT_FILENO);
+  if (request.instance == "list") {
+    for (const auto& each : instances()) std::printf("%s\n", std::string(each.name).c_str());
+    return kGood;
+  }
+  if (request.check) return check(request, fancy);
+  if (request.protocols) show_protocols();
+  if (request.show_options) show_parameters();
+  if (request.protocols || request.show_options) return kGood;
+
+  const Node node = wanted_node(request);
+  const int cores = node.topology ? hwloc_get_nbobjs_by_type(node.topology.get(), HWLOC_OBJ_CORE) : 1;
+  const int ranks = request.ranks ? request.ranks : std::max(cores, 1);
+  Placement placement;
+  placement.load.resize(node.nics.size());
+  if (node.provider == "efa" && !node.nics.empty()) placement = place_ranks(node, ranks, request.binding, request.parameters);
+  if (request.json) {
+    show_node_json(node, placement);
+  } else {
+    show_node(node, placement, fancy);
+    if (request.map) show_map(node, placement);
+  }
+  return placement.error.empty() ? kGood : kFailure;
+}

@@ -1,0 +1,77 @@
+#include "node.hpp"
+
+#include <rdma/fabric.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "discovery.hpp"
+#include "instances.hpp"
+#include "machine_topology.hpp"
+#include "nic_choice.hpp"
+#include "rail.hpp"
+#include "this_machine.hpp"
+
+namespace efa {
+namespace {
+
+constexpr uint64_t kGiga = 1'000'000'000;
+
+NodeNic probe(const Candidate& candidate) {
+  NodeNic each;
+  each.nic = nic_of(candidate);
+  each.endpoints = candidate.info->domain_attr->ep_cnt;
+  Rail rail;
+  if (candidate.provider == "efa" && candidate.link_up && open_rail(candidate.info, 1, rail, each.trouble))
+    each.reads = reads_natively(rail);
+  return each;
+}
+
+}  // namespace
+
+Node this_node() {
+  Node node;
+  char host[256] = "";
+  gethostname(host, sizeof host - 1);
+  node.title = std::string("this machine (") + host + ")";
+  node.is_here = true;
+  const uint32_t version = fi_version();
+  node.libfabric = std::to_string(FI_MAJOR(version)) + "." + std::to_string(FI_MINOR(version));
+  node.topology = load_this_machine();
+
+  Discovery discovery;
+  std::vector<Candidate> offered;
+  Wish wish;
+  wish.named_by_user = true;
+  wish.library = version;
+  const Choice choice = choose(
+      wish, [&](const std::string& name) { return offered = discovery.offer(name); }, Discovery::known_providers());
+  node.provider = choice.provider;
+  if (choice.index >= 0) {
+    // libfabric lists an interface once per address family; affinity drops the doubles of NICs itself.
+    for (const auto& candidate : offered) {
+      const bool known = std::ranges::any_of(
+          node.nics, [&](const NodeNic& each) { return each.nic.name == candidate.domain; });
+      if (!known) node.nics.push_back(probe(candidate));
+    }
+  }
+  return node;
+}
+
+std::optional<Node> instance_node(const std::string& name) {
+  const InstanceType* instance = find_instance(name);
+  if (!instance) return std::nullopt;
+  Node node;
+  node.title = name + ", as the instance table knows it";
+  node.provider = "efa";
+  node.topology = load_topology(to_hwloc_xml(*instance));
+  for (const auto& device : instance->nics) {
+    NodeNic each;
+    each.nic = {rdma_device_name(device.pci) + "-rdm", device.pci, instance->nic_gbps * kGiga, true, "efa"};
+    each.reads = instance->rdma_read;
+    node.nics.push_back(each);
+  }
+  return node;
+}
+
+}  // namespace efa

@@ -1,0 +1,24 @@
+// What the tool prints: for people, and as JSON for scripts.
+#pragma once
+
+#include <string>
+
+#include "placement.hpp"
+#include "preflight.hpp"
+
+namespace efa {
+
+// `fancy`: lines and colours for a terminal; otherwise plain ASCII.
+void show_node(const Node& node, const Placement& placement, bool fancy);
+void show_map(const Node& node, const Placement& placement);
+void show_protocols();
+void show_parameters();
+void show_findings(const std::vector<Finding>& findings, bool fancy);
+
+void show_node_json(const Node& node, const Placement& placement);
+void show_findings_json(const std::vector<Finding>& findings);
+
+// "0-3,8": ascending numbers as ranges.
+std::string ranges(const std::vector<size_t>& numbers);
+
+}  // namespace efa
