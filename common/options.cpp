@@ -37,7 +37,8 @@ bool well_formed_patterns(const char* name, const char* value, const char* separ
   std::string_view text = value;
   for (size_t end = 0; !text.empty() && end != text.npos;) {
     end = text.find_first_of(separators);
-    if (text.substr(0, end).find_first_not_of(" \t") == text.npos || (end != text.npos && end + 1 == text.size())) {
+    if (text.substr(0, end).find_first_not_of(" \t") == text.npos ||
+        (end != text.npos && end + 1 == text.size())) {
       why = std::string("The parameter mtl_efa_") + name + " is \"" + value +
             "\", which has an empty entry. It must list NICs, such as \"rdmap16s27\" or \"rdmap*\".";
       return false;

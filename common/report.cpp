@@ -97,7 +97,8 @@ std::string describe_failure(const efa_transport* t, const std::string& what, co
 efa_result report_failure(efa_transport* t, const std::string& what, const efa_peer* peer,
                           const efa_completion& c) {
   // While closing, a message that fails is one that nobody received: its receiver is through with MPI already.
-  t->report(t->draining ? EFA_REPORT_VERBOSE : EFA_REPORT_ERROR, describe_failure(t, what + " " + to_string(peer), c));
+  t->report(t->draining ? EFA_REPORT_VERBOSE : EFA_REPORT_ERROR,
+            describe_failure(t, what + " " + to_string(peer), c));
   return result_of(c.error);
 }
 

@@ -3,8 +3,8 @@
 
 #include "catch.hpp"
 #include "discovery.hpp"
-#include "nic_choice.hpp"
 #include "lists.hpp"
+#include "nic_choice.hpp"
 #include "options.h"
 
 using namespace efa;
@@ -162,9 +162,11 @@ TEST_CASE("Options: the defaults are good, and each bad value is named with its 
     const char* value;
     const char* says;  // empty: it is good
   } texts[] = {
-      {&efa_options::nic_policy, "nearest", "mtl_efa_nic_policy is \"nearest\", but must be near, spread or one"},
+      {&efa_options::nic_policy, "nearest",
+       "mtl_efa_nic_policy is \"nearest\", but must be near, spread or one"},
       {&efa_options::nic_policy, "spread", ""},
-      {&efa_options::nic_include, "rdmap16s27,", "mtl_efa_nic_include is \"rdmap16s27,\", which has an empty"},
+      {&efa_options::nic_include, "rdmap16s27,",
+       "mtl_efa_nic_include is \"rdmap16s27,\", which has an empty"},
       {&efa_options::nic_include, "rdmap*, 0000:10:1b.0", ""},
       {&efa_options::nics, "a;;b", "mtl_efa_nics is \"a;;b\", which has an empty entry"},
       {&efa_options::nics, "a,b;c,d", ""},
@@ -211,5 +213,6 @@ TEST_CASE("NICs without a PCI address are chosen by name, and a name that none h
   parameters.filter.include = "ib0";
   const NicPick none = pick_nics(offered, 0, 1, parameters);
   CHECK(none.rails.empty());
-  CHECK_THAT(none.error, Contains("eth0: the include list does not name it") && Contains("mtl_efa_nic_include"));
+  CHECK_THAT(none.error,
+             Contains("eth0: the include list does not name it") && Contains("mtl_efa_nic_include"));
 }

@@ -75,7 +75,8 @@ PreflightFacts gather(const Node& node, int ranks) {
   }
 
   rlimit limit = {};
-  if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) facts.locked_memory = limit.rlim_cur;
+  if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+    facts.locked_memory = limit.rlim_cur;
   struct statvfs shm = {};
   if (statvfs("/dev/shm", &shm) == 0) facts.shared_memory = uint64_t{shm.f_bavail} * shm.f_frsize;
   facts.free_huge_pages = number_in("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", -1);

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <utility>
 #include <string>
+#include <utility>
 
 #include "instances.hpp"
 #include "show.hpp"
@@ -47,8 +47,8 @@ int number(const char* option, const char* text, int least, int most) {
   char* end;
   const long value = std::strtol(text, &end, 10);
   if (end == text || *end || value < least || value > most)
-    usage("--" + std::string(option) + " must be from " + std::to_string(least) + " to " + std::to_string(most) +
-          ", not '" + text + "'");
+    usage("--" + std::string(option) + " must be from " + std::to_string(least) + " to " +
+          std::to_string(most) + ", not '" + text + "'");
   return static_cast<int>(value);
 }
 
@@ -61,30 +61,75 @@ struct Request {
 };
 
 Request parse(int argc, char** argv) {
-  enum { kRanks = 1, kBind, kRails, kPolicy, kInclude, kExclude, kNics, kMap, kInstance, kCheck, kProtocols, kParameters, kJson, kVersion, kHelp };
-  static const option options[] = {
-      {"ranks", required_argument, nullptr, kRanks},       {"bind", required_argument, nullptr, kBind},
-      {"rails", required_argument, nullptr, kRails},       {"policy", required_argument, nullptr, kPolicy},
-      {"include", required_argument, nullptr, kInclude},   {"exclude", required_argument, nullptr, kExclude},
-      {"nics", required_argument, nullptr, kNics},         {"map", no_argument, nullptr, kMap},
-      {"instance", required_argument, nullptr, kInstance}, {"check", no_argument, nullptr, kCheck},
-      {"protocols", no_argument, nullptr, kProtocols},     {"parameters", no_argument, nullptr, kParameters},
-      {"json", no_argument, nullptr, kJson},               {"version", no_argument, nullptr, kVersion},
-      {"help", no_argument, nullptr, kHelp},               {}};
+  enum {
+    kRanks = 1,
+    kBind,
+    kRails,
+    kPolicy,
+    kInclude,
+    kExclude,
+    kNics,
+    kMap,
+    kInstance,
+    kCheck,
+    kProtocols,
+    kParameters,
+    kJson,
+    kVersion,
+    kHelp
+  };
+  static const option options[] = {{"ranks", required_argument, nullptr, kRanks},
+                                   {"bind", required_argument, nullptr, kBind},
+                                   {"rails", required_argument, nullptr, kRails},
+                                   {"policy", required_argument, nullptr, kPolicy},
+                                   {"include", required_argument, nullptr, kInclude},
+                                   {"exclude", required_argument, nullptr, kExclude},
+                                   {"nics", required_argument, nullptr, kNics},
+                                   {"map", no_argument, nullptr, kMap},
+                                   {"instance", required_argument, nullptr, kInstance},
+                                   {"check", no_argument, nullptr, kCheck},
+                                   {"protocols", no_argument, nullptr, kProtocols},
+                                   {"parameters", no_argument, nullptr, kParameters},
+                                   {"json", no_argument, nullptr, kJson},
+                                   {"version", no_argument, nullptr, kVersion},
+                                   {"help", no_argument, nullptr, kHelp},
+                                   {}};
   Request request;
   for (int c; (c = getopt_long(argc, argv, "h", options, nullptr)) != -1;) {
     switch (c) {
-      case kRanks: request.ranks = number("ranks", optarg, 1, kMostRanks); break;
-      case kRails: request.parameters.rails = number("rails", optarg, 0, 8); break;
-      case kInclude: request.parameters.filter.include = optarg; break;
-      case kExclude: request.parameters.filter.exclude = optarg; break;
-      case kNics: request.parameters.nics = optarg; break;
-      case kInstance: request.instance = optarg; break;
-      case kMap: request.map = true; break;
-      case kCheck: request.check = true; break;
-      case kProtocols: request.protocols = true; break;
-      case kParameters: request.show_options = true; break;
-      case kJson: request.json = true; break;
+      case kRanks:
+        request.ranks = number("ranks", optarg, 1, kMostRanks);
+        break;
+      case kRails:
+        request.parameters.rails = number("rails", optarg, 0, 8);
+        break;
+      case kInclude:
+        request.parameters.filter.include = optarg;
+        break;
+      case kExclude:
+        request.parameters.filter.exclude = optarg;
+        break;
+      case kNics:
+        request.parameters.nics = optarg;
+        break;
+      case kInstance:
+        request.instance = optarg;
+        break;
+      case kMap:
+        request.map = true;
+        break;
+      case kCheck:
+        request.check = true;
+        break;
+      case kProtocols:
+        request.protocols = true;
+        break;
+      case kParameters:
+        request.show_options = true;
+        break;
+      case kJson:
+        request.json = true;
+        break;
       case kBind:
         if (const auto binding = parse_binding(optarg))
           request.binding = *binding;
@@ -109,7 +154,8 @@ Request parse(int argc, char** argv) {
     }
   }
   if (optind < argc) usage("what is '" + std::string(argv[optind]) + "'?");
-  if (request.check && !request.instance.empty()) usage("--check is about this node; it does not go with --instance");
+  if (request.check && !request.instance.empty())
+    usage("--check is about this node; it does not go with --instance");
   return request;
 }
 
@@ -148,7 +194,8 @@ int main(int argc, char** argv) {
   const int ranks = request.ranks ? request.ranks : std::max(cores, 1);
   Placement placement;
   placement.load.resize(node.nics.size());
-  if (node.provider == "efa" && !node.nics.empty()) placement = place_ranks(node, ranks, request.binding, request.parameters);
+  if (node.provider == "efa" && !node.nics.empty())
+    placement = place_ranks(node, ranks, request.binding, request.parameters);
   if (request.json) {
     show_node_json(node, placement);
   } else {

@@ -45,7 +45,8 @@ Node this_node() {
   wish.named_by_user = true;
   wish.library = version;
   const Choice choice = choose(
-      wish, [&](const std::string& name) { return offered = discovery.offer(name); }, Discovery::known_providers());
+      wish, [&](const std::string& name) { return offered = discovery.offer(name); },
+      Discovery::known_providers());
   node.provider = choice.provider;
   if (choice.index >= 0) {
     // libfabric lists an interface once per address family; affinity drops the doubles of NICs itself.

@@ -12,9 +12,9 @@ namespace efa {
 
 struct NodeNic {
   Nic nic;
-  bool reads = false;   // RDMA read by the NIC itself
+  bool reads = false;      // RDMA read by the NIC itself
   uint64_t endpoints = 0;  // that it can have; 0: unknown
-  std::string trouble;  // why its endpoint could not be opened; empty: it could, or nobody tried
+  std::string trouble;     // why its endpoint could not be opened; empty: it could, or nobody tried
 };
 
 struct Node {

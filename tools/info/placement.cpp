@@ -14,7 +14,8 @@ BitmapPtr binding_of(hwloc_topology_t topology, int rank, int ranks, Binding bin
     const auto type = binding == Binding::numa ? HWLOC_OBJ_NUMANODE : HWLOC_OBJ_PACKAGE;
     const int count = hwloc_get_nbobjs_by_type(topology, type);
     if (count <= 0) return nullptr;
-    hwloc_bitmap_copy(set.get(), hwloc_get_obj_by_type(topology, type, static_cast<unsigned>(rank % count))->cpuset);
+    hwloc_bitmap_copy(set.get(),
+                      hwloc_get_obj_by_type(topology, type, static_cast<unsigned>(rank % count))->cpuset);
     return set;
   }
   const int cores = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_CORE);

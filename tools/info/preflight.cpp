@@ -10,10 +10,11 @@ namespace efa {
 namespace {
 
 constexpr uint64_t kMib = 1024 * 1024;
-// What the provider registers for one endpoint's packet pools (libfabric 2.1: some 100 MiB with huge pages),
-// without the users' buffers.
-constexpr uint64_t kLockedPerRank = 128 * kMib;
-// Queues and pools of the provider's shared memory, per rank.
+// What the provider registers for the packet pools of one endpoint, without the users' buffers: between 8 and
+// 16 MiB with libfabric 1.17 and 2.1, by the software device's limit (efasim-run --limits mr_bytes=16Mi).
+constexpr uint64_t kLockedPerRank = 16 * kMib;
+// A process's segment of the provider's shared memory, as /dev/shm shows it (libfabric 2.1); 4 MiB are touched
+// by a ping-pong.
 constexpr uint64_t kSharedPerRank = 16 * kMib;
 // Before it a forked child could take the parent's registered pages (copy on write); fixed in Linux 5.12.
 constexpr unsigned kForkMajor = 5, kForkMinor = 12;
@@ -22,7 +23,9 @@ std::string version_text(uint32_t version) {
   return std::to_string(FI_MAJOR(version)) + "." + std::to_string(FI_MINOR(version));
 }
 
-std::string mib(uint64_t bytes) { return std::to_string(bytes / kMib) + " MiB"; }
+std::string mib(uint64_t bytes) {
+  return std::to_string(bytes / kMib) + " MiB";
+}
 
 std::string series(const std::string& version) {
   const auto dot = version.find('.');
@@ -32,7 +35,9 @@ std::string series(const std::string& version) {
 class Judge {
  public:
   explicit Judge(const PreflightFacts& facts) : f(facts) {}
-  void ok(const char* topic, std::string text) { findings.push_back({Level::ok, topic, std::move(text), ""}); }
+  void ok(const char* topic, std::string text) {
+    findings.push_back({Level::ok, topic, std::move(text), ""});
+  }
   void warn(const char* topic, std::string text, std::string remedy) {
     findings.push_back({Level::warning, topic, std::move(text), std::move(remedy)});
   }
@@ -54,24 +59,31 @@ class Judge {
 
 void Judge::nics() {
   if (f.nics == 0 && f.kernel_devices == 0)
-    return fail("EFA NIC", "there is none: the kernel shows no EFA device",
-                "Launch an instance type with EFA (docs/instances.md), attach EFA network interfaces, and load the efa "
-                "driver (modprobe efa; the EFA installer brings it). In a container pass /dev/infiniband through.");
+    return fail(
+        "EFA NIC", "there is none: the kernel shows no EFA device",
+        "Launch an instance type with EFA (docs/instances.md), attach EFA network interfaces, and load the "
+        "efa "
+        "driver (modprobe efa; the EFA installer brings it). In a container pass /dev/infiniband through.");
   if (f.nics == 0 && !f.provider_built_in)
-    return fail("EFA NIC", "the kernel shows " + std::to_string(f.kernel_devices) +
-                               ", but this libfabric has no efa provider",
-                "Use the libfabric of the EFA installer (/opt/amazon/efa/lib64 first in LD_LIBRARY_PATH), or "
-                "Debian 13's.");
+    return fail(
+        "EFA NIC",
+        "the kernel shows " + std::to_string(f.kernel_devices) + ", but this libfabric has no efa provider",
+        "Use the libfabric of the EFA installer (/opt/amazon/efa/lib64 first in LD_LIBRARY_PATH), or "
+        "Debian 13's.");
   if (f.nics == 0)
-    return fail("EFA NIC", "the kernel shows " + std::to_string(f.kernel_devices) + ", but libfabric offers none",
-                "FI_LOG_LEVEL=warn fi_info -p efa says why. Usual: no permission for /dev/infiniband/uverbs*.");
+    return fail(
+        "EFA NIC", "the kernel shows " + std::to_string(f.kernel_devices) + ", but libfabric offers none",
+        "FI_LOG_LEVEL=warn fi_info -p efa says why. Usual: no permission for /dev/infiniband/uverbs*.");
   for (const auto& trouble : f.troubles)
-    fail("EFA NIC", trouble, "FI_LOG_LEVEL=warn fi_info -p efa shows more. Other processes may hold all queue pairs.");
+    fail("EFA NIC", trouble,
+         "FI_LOG_LEVEL=warn fi_info -p efa shows more. Other processes may hold all queue pairs.");
   if (f.nics_up < f.nics)
-    warn("EFA NIC", std::to_string(f.nics - f.nics_up) + " of " + std::to_string(f.nics) + " have their link down",
+    warn("EFA NIC",
+         std::to_string(f.nics - f.nics_up) + " of " + std::to_string(f.nics) + " have their link down",
          "They are not used. ibv_devinfo shows their state; stop and start the instance if it stays so.");
   if (f.troubles.empty() && f.nics_up > 0)
-    ok("EFA NIC", std::to_string(f.nics_up) + " usable" + (f.reads ? ", with RDMA read" : ", without RDMA read"));
+    ok("EFA NIC",
+       std::to_string(f.nics_up) + " usable" + (f.reads ? ", with RDMA read" : ", without RDMA read"));
 }
 
 void Judge::libfabric() {
@@ -81,8 +93,8 @@ void Judge::libfabric() {
   std::string problems;
   for (const auto& row : kWorkarounds)
     if (row.provider == f.provider && !FI_VERSION_GE(f.libfabric, row.fixed_in))
-      problems += std::string(problems.empty() ? "" : ", ") + row.variable + "=" + row.value + " is set by mtl_efa (fixed in " +
-                  version_text(row.fixed_in) + ")";
+      problems += std::string(problems.empty() ? "" : ", ") + row.variable + "=" + row.value +
+                  " is set by mtl_efa (fixed in " + version_text(row.fixed_in) + ")";
   const std::string what = version_text(f.libfabric) + ", provider " + f.provider;
   if (problems.empty())
     ok("libfabric", what);
@@ -95,19 +107,24 @@ void Judge::memory() {
   if (f.locked_memory == kUnlimited)
     ok("locked memory", "unlimited");
   else if (f.locked_memory < kLockedPerRank)
-    fail("locked memory", "a process may lock " + mib(f.locked_memory) + ", the provider needs about " + mib(kLockedPerRank),
-         "ulimit -l unlimited, in /etc/security/limits.conf (* - memlock unlimited); under Slurm, LimitMEMLOCK=infinity "
+    fail("locked memory",
+         "a process may lock " + mib(f.locked_memory) + ", the provider alone needs up to " +
+             mib(kLockedPerRank),
+         "ulimit -l unlimited, in /etc/security/limits.conf (* - memlock unlimited); under Slurm, "
+         "LimitMEMLOCK=infinity "
          "for slurmd.");
   else
     warn("locked memory", "a process may lock " + mib(f.locked_memory) + ", which long messages can exceed",
          "ulimit -l unlimited, in /etc/security/limits.conf (* - memlock unlimited).");
 
   if (f.shared_memory < ranks * kSharedPerRank)
-    warn("shared memory", mib(f.shared_memory) + " are free in /dev/shm for " + std::to_string(ranks) + " ranks, about " +
-                              mib(ranks * kSharedPerRank) + " are used",
+    warn("shared memory",
+         mib(f.shared_memory) + " are free in /dev/shm for " + std::to_string(ranks) + " ranks, up to " +
+             mib(ranks * kSharedPerRank) + " can be used",
          "mount -o remount,size=... /dev/shm; in a container --shm-size.");
   else
-    ok("shared memory", f.shared_memory == kUnlimited ? "enough" : mib(f.shared_memory) + " free in /dev/shm");
+    ok("shared memory",
+       f.shared_memory == kUnlimited ? "enough" : mib(f.shared_memory) + " free in /dev/shm");
 
   if (f.free_huge_pages < 0)
     ok("huge pages", "the kernel has none of 2 MiB; ordinary pages are used");
@@ -123,24 +140,28 @@ void Judge::processes() {
   if (safe_kernel || f.fork_safe_by_variable)
     ok("fork", safe_kernel ? "safe: the kernel copies registered pages" : "safe: switched on by a variable");
   else
-    warn("fork", "a program that forks can lose messages: Linux " + std::to_string(f.kernel_major) + "." +
-                     std::to_string(f.kernel_minor) + " is older than 5.12",
+    warn("fork",
+         "a program that forks can lose messages: Linux " + std::to_string(f.kernel_major) + "." +
+             std::to_string(f.kernel_minor) + " is older than 5.12",
          "Set RDMAV_FORK_SAFE=1 for programs that call fork or system, or update the kernel.");
 
   if (f.ptrace_scope == 0)
     ok("ptrace", "processes of a user may read each other's memory: one copy inside the node");
   else
-    warn("ptrace", "kernel.yama.ptrace_scope is " + std::to_string(f.ptrace_scope) +
-                       ": long messages inside the node are copied twice",
+    warn("ptrace",
+         "kernel.yama.ptrace_scope is " + std::to_string(f.ptrace_scope) +
+             ": long messages inside the node are copied twice",
          "sysctl -w kernel.yama.ptrace_scope=0 (the EFA installer does so).");
 
   const uint64_t nics = static_cast<uint64_t>(std::max(f.nics_up, 1));
   const uint64_t most = f.endpoints * nics;
   if (f.endpoints && static_cast<uint64_t>(f.ranks) > most)
-    fail("ranks", std::to_string(f.ranks) + " per node, but the NICs have only " + std::to_string(most) + " endpoints",
+    fail("ranks",
+         std::to_string(f.ranks) + " per node, but the NICs have only " + std::to_string(most) + " endpoints",
          "Run fewer ranks per node.");
   else
-    ok("ranks", std::to_string(f.ranks) + " per node" + (f.endpoints ? ", of at most " + std::to_string(most) : ""));
+    ok("ranks",
+       std::to_string(f.ranks) + " per node" + (f.endpoints ? ", of at most " + std::to_string(most) : ""));
 }
 
 void Judge::open_mpi() {

@@ -15,22 +15,22 @@ namespace efa {
 constexpr uint64_t kUnlimited = UINT64_MAX;
 
 struct PreflightFacts {
-  int ranks = 1;                   // of the job on this node
-  std::string provider;            // that the component would use
-  uint32_t libfabric = 0;          // FI_VERSION
-  bool provider_built_in = false;  // libfabric has an efa provider
-  int kernel_devices = 0;          // EFA devices that the kernel's driver shows in /sys/class/infiniband
-  int nics = 0, nics_up = 0;       // as libfabric lists them
-  bool reads = false;              // all of them have RDMA read
-  std::vector<std::string> troubles;     // endpoints that did not open
-  uint64_t endpoints = 0;                // that a NIC can have; 0: unknown
-  uint64_t locked_memory = kUnlimited;   // RLIMIT_MEMLOCK, bytes
-  uint64_t shared_memory = kUnlimited;   // free in /dev/shm, bytes
-  int64_t free_huge_pages = -1;          // of 2 MiB; -1: the kernel has none
-  int ptrace_scope = 0;                  // Yama's; 0: processes of one user may read each other
+  int ranks = 1;                        // of the job on this node
+  std::string provider;                 // that the component would use
+  uint32_t libfabric = 0;               // FI_VERSION
+  bool provider_built_in = false;       // libfabric has an efa provider
+  int kernel_devices = 0;               // EFA devices that the kernel's driver shows in /sys/class/infiniband
+  int nics = 0, nics_up = 0;            // as libfabric lists them
+  bool reads = false;                   // all of them have RDMA read
+  std::vector<std::string> troubles;    // endpoints that did not open
+  uint64_t endpoints = 0;               // that a NIC can have; 0: unknown
+  uint64_t locked_memory = kUnlimited;  // RLIMIT_MEMLOCK, bytes
+  uint64_t shared_memory = kUnlimited;  // free in /dev/shm, bytes
+  int64_t free_huge_pages = -1;         // of 2 MiB; -1: the kernel has none
+  int ptrace_scope = 0;                 // Yama's; 0: processes of one user may read each other
   unsigned kernel_major = 0, kernel_minor = 0;
-  bool fork_safe_by_variable = false;    // RDMAV_FORK_SAFE, IBV_FORK_SAFE or FI_EFA_FORK_SAFE is set
-  std::string built_for, running;        // versions of Open MPI; `running` empty: no ompi_info in PATH
+  bool fork_safe_by_variable = false;  // RDMAV_FORK_SAFE, IBV_FORK_SAFE or FI_EFA_FORK_SAFE is set
+  std::string built_for, running;      // versions of Open MPI; `running` empty: no ompi_info in PATH
 };
 
 enum class Level { ok, warning, failure };

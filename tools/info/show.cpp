@@ -30,7 +30,8 @@ std::string address(const Nic& nic) {
 }
 
 std::string rate(const Nic& nic) {
-  return nic.bits_per_second ? std::to_string(nic.bits_per_second / 1'000'000'000) + " Gbit/s" : "rate unknown";
+  return nic.bits_per_second ? std::to_string(nic.bits_per_second / 1'000'000'000) + " Gbit/s"
+                             : "rate unknown";
 }
 
 // The ranks whose small messages go over NIC `k`.
@@ -56,8 +57,12 @@ void show_nics_at(const Node& node, const Placement& placement, int numa, const 
     const auto ranks = users(placement, k);
     std::printf("%s   %-18s %-13s %-12s %s%s%s\n", bar, each.nic.name.c_str(), address(each.nic).c_str(),
                 rate(each.nic).c_str(),
-                !each.nic.link_up ? "link down" : each.reads ? "RDMA read   " : "no RDMA read",
-                placement.ranks.empty() ? "" : ranks.empty() ? "  no rank" : ("  ranks " + ranges(ranks)).c_str(),
+                !each.nic.link_up ? "link down"
+                : each.reads      ? "RDMA read   "
+                                  : "no RDMA read",
+                placement.ranks.empty() ? ""
+                : ranks.empty()         ? "  no rank"
+                                        : ("  ranks " + ranges(ranks)).c_str(),
                 each.trouble.empty() ? "" : ("  UNUSABLE: " + each.trouble).c_str());
   }
 }
@@ -97,10 +102,13 @@ std::string ranges(const std::vector<size_t>& numbers) {
 void show_node(const Node& node, const Placement& placement, bool fancy) {
   const char* branch = fancy ? "├─" : "+-";
   const char* bar = fancy ? "│ " : "| ";
-  std::printf("%s: %s, %s, %s, %s\n", node.title.c_str(), plural(objects_of(node, HWLOC_OBJ_PACKAGE), "package").c_str(),
-              plural(objects_of(node, HWLOC_OBJ_NUMANODE), "NUMA node").c_str(),
-              plural(objects_of(node, HWLOC_OBJ_CORE), "core").c_str(),
-              plural(static_cast<int>(node.nics.size()), node.provider == "efa" ? "EFA NIC" : "network interface").c_str());
+  std::printf(
+      "%s: %s, %s, %s, %s\n", node.title.c_str(),
+      plural(objects_of(node, HWLOC_OBJ_PACKAGE), "package").c_str(),
+      plural(objects_of(node, HWLOC_OBJ_NUMANODE), "NUMA node").c_str(),
+      plural(objects_of(node, HWLOC_OBJ_CORE), "core").c_str(),
+      plural(static_cast<int>(node.nics.size()), node.provider == "efa" ? "EFA NIC" : "network interface")
+          .c_str());
   if (node.is_here)
     std::printf("libfabric %s, provider %s\n", node.libfabric.c_str(),
                 node.provider.empty() ? "none that can carry MPI messages" : node.provider.c_str());
@@ -127,18 +135,20 @@ void show_node(const Node& node, const Placement& placement, bool fancy) {
 }
 
 void show_map(const Node& node, const Placement& placement) {
-  std::printf("%-6s %-14s %-18s %s\n", "rank", "cores", "distance", "NICs (the first carries all small messages)");
+  std::printf("%-6s %-14s %-18s %s\n", "rank", "cores", "distance",
+              "NICs (the first carries all small messages)");
   for (size_t rank = 0; rank < placement.ranks.size(); ++rank) {
     const RankPlace& each = placement.ranks[rank];
     std::string nics;
     for (const size_t k : each.rails) nics += (nics.empty() ? "" : ", ") + node.nics[k].nic.name;
-    std::printf("%-6zu %-14s %-18s %s\n", rank, each.cores.c_str(), std::string(to_string(each.nearness)).c_str(),
-                nics.c_str());
+    std::printf("%-6zu %-14s %-18s %s\n", rank, each.cores.c_str(),
+                std::string(to_string(each.nearness)).c_str(), nics.c_str());
   }
 }
 
 void show_protocols() {
-  std::printf("Protocols by provider, bytes; mtl_efa_eager_limit and the like override them (docs/protocols.md)\n");
+  std::printf(
+      "Protocols by provider, bytes; mtl_efa_eager_limit and the like override them (docs/protocols.md)\n");
   std::printf("%-14s %12s %14s %14s %12s %12s\n", "provider", "eager up to", "on this node", "noncontiguous",
               "pieces of", "reads from");
   for (const auto& row : kProviders)
@@ -148,8 +158,8 @@ void show_protocols() {
 }
 
 void show_parameters() {
-#define NUMBER(name, standard, least, greatest, unit, level, text)                                              \
-  std::printf("mtl_efa_%-20s %ld (%ld to %ld%s%s)\n    %s\n", #name, static_cast<long>(standard),               \
+#define NUMBER(name, standard, least, greatest, unit, level, text)                                \
+  std::printf("mtl_efa_%-20s %ld (%ld to %ld%s%s)\n    %s\n", #name, static_cast<long>(standard), \
               static_cast<long>(least), static_cast<long>(greatest), *(unit) ? " " : "", unit, text);
 #define SWITCH(name, standard, level, text) \
   std::printf("mtl_efa_%-20s %s (true, false)\n    %s\n", #name, (standard) ? "true" : "false", text);
@@ -173,8 +183,9 @@ void show_findings(const std::vector<Finding>& findings, bool fancy) {
 }
 
 void show_node_json(const Node& node, const Placement& placement) {
-  std::printf("{\"node\": %s, \"libfabric\": %s, \"provider\": %s,\n \"nics\": [", json_text(node.title).c_str(),
-              json_text(node.libfabric).c_str(), json_text(node.provider).c_str());
+  std::printf("{\"node\": %s, \"libfabric\": %s, \"provider\": %s,\n \"nics\": [",
+              json_text(node.title).c_str(), json_text(node.libfabric).c_str(),
+              json_text(node.provider).c_str());
   for (size_t k = 0; k < node.nics.size(); ++k) {
     const NodeNic& each = node.nics[k];
     const int numa = numa_of(node, each.nic);
@@ -182,16 +193,17 @@ void show_node_json(const Node& node, const Placement& placement) {
                 ", \"link_up\": %s, \"rdma_read\": %s, \"trouble\": %s, \"ranks\": %zu}",
                 k ? "," : "", json_text(each.nic.name).c_str(), json_text(address(each.nic)).c_str(),
                 numa == kWhole ? "null" : std::to_string(numa).c_str(), each.nic.bits_per_second,
-                each.nic.link_up ? "true" : "false", each.reads ? "true" : "false", json_text(each.trouble).c_str(),
-                placement.load[k]);
+                each.nic.link_up ? "true" : "false", each.reads ? "true" : "false",
+                json_text(each.trouble).c_str(), placement.load[k]);
   }
   std::printf("],\n \"ranks\": [");
   for (size_t rank = 0; rank < placement.ranks.size(); ++rank) {
     const RankPlace& each = placement.ranks[rank];
     std::string nics;
     for (const size_t k : each.rails) nics += (nics.empty() ? "" : ", ") + json_text(node.nics[k].nic.name);
-    std::printf("%s\n  {\"rank\": %zu, \"cores\": %s, \"distance\": %s, \"nics\": [%s]}", rank ? "," : "", rank,
-                json_text(each.cores).c_str(), json_text(std::string(to_string(each.nearness))).c_str(), nics.c_str());
+    std::printf("%s\n  {\"rank\": %zu, \"cores\": %s, \"distance\": %s, \"nics\": [%s]}", rank ? "," : "",
+                rank, json_text(each.cores).c_str(), json_text(std::string(to_string(each.nearness))).c_str(),
+                nics.c_str());
   }
   std::printf("],\n \"hint\": %s, \"error\": %s}\n", json_text(placement.hint).c_str(),
               json_text(placement.error).c_str());
@@ -201,8 +213,8 @@ void show_findings_json(const std::vector<Finding>& findings) {
   std::printf("{\"outcome\": \"%s\", \"findings\": [", word(outcome(findings)));
   for (size_t i = 0; i < findings.size(); ++i)
     std::printf("%s\n  {\"level\": \"%s\", \"topic\": %s, \"text\": %s, \"remedy\": %s}", i ? "," : "",
-                word(findings[i].level), json_text(findings[i].topic).c_str(), json_text(findings[i].text).c_str(),
-                json_text(findings[i].remedy).c_str());
+                word(findings[i].level), json_text(findings[i].topic).c_str(),
+                json_text(findings[i].text).c_str(), json_text(findings[i].remedy).c_str());
   std::printf("]}\n");
 }
 
