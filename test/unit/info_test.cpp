@@ -7,7 +7,6 @@
 #include "show.hpp"
 
 using namespace efa;
-using Catch::Matchers::Contains;
 
 namespace {
 
