@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <set>
 
 namespace efa {
@@ -52,6 +54,10 @@ int pick(const std::vector<Candidate>& candidates, const Wish& wish) {
 }
 
 }  // namespace
+
+bool Wish::allows(const std::string& provider) const {
+  return (include.empty() || contains(include, provider)) && !contains(exclude, provider);
+}
 
 std::vector<std::string> preference(const Wish& wish) {
   std::vector<std::string> names;
@@ -126,9 +132,29 @@ InfoPtr make_hints(const ProviderTraits& traits) {
   return hints;
 }
 
-Discovery::Discovery() {
+int kernel_efa_devices() {
+  constexpr const char* kAmazon = "0x1d0f";  // PCI vendor
+  int count = 0;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator("/sys/class/infiniband", none)) {
+    std::string vendor;
+    std::ifstream(entry.path() / "device/vendor") >> vendor;
+    count += vendor == kAmazon;
+  }
+  return count;
+}
+
+bool switched_on(const char* name) {
+  const char* set = std::getenv(name);
+  if (!set) return false;
+  constexpr std::string_view kYes[] = {"1", "yes", "on", "true"};
+  return std::find(std::begin(kYes), std::end(kYes), set) != std::end(kYes);
+}
+
+Discovery::Discovery(const Wish& wish) {
   for (const auto& row : kWorkarounds)
     if (fi_version() < row.fixed_in) setenv(row.variable, row.value, /*overwrite=*/0);
+  if (!wish.allows("efa") || kernel_efa_devices() == 0) setenv(kCrossMemoryAttachOff, "1", /*overwrite=*/0);
 }
 
 std::vector<Candidate> Discovery::offer(const std::string& provider) {

@@ -35,6 +35,8 @@ struct Wish {
   bool all_ranks_local = false;
   int32_t local_rank = 0;
   uint32_t library = 0;  // fi_version()
+
+  bool allows(const std::string& provider) const;
 };
 
 struct Choice {
@@ -50,11 +52,18 @@ using Offer = std::function<std::vector<Candidate>(const std::string& provider)>
 std::vector<std::string> preference(const Wish& wish);
 Choice choose(const Wish& wish, const Offer& offer, const std::vector<std::string>& known_providers);
 
+// EFA devices that the kernel's driver shows; libfabric need not have been used before.
+int kernel_efa_devices();
+
+// True if libfabric's variable `name` is set and says yes.
+bool switched_on(const char* name);
+
 // What libfabric on this machine offers.
 class Discovery {
  public:
-  // Sets the variables of kWorkarounds that this libfabric needs. Not thread-safe (setenv): during MPI_Init only.
-  Discovery();
+  // Sets the variables of kWorkarounds that this libfabric needs, and how shm copies. libfabric reads them when it
+  // is first used. Not thread-safe (setenv): during MPI_Init only.
+  explicit Discovery(const Wish& wish);
   std::vector<Candidate> offer(const std::string& provider);
   // Every provider that libfabric has here, for the message about an unknown one.
   static std::vector<std::string> known_providers();

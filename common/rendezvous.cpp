@@ -111,7 +111,7 @@ void send_ready(efa_transport* t, efa_request* r) {
   ready.flags = r->data.layout ? ReadyToSend::kPacked : 0;
   ready.request = r->ready_id = t->ready_to_send.add(r);
   ready.length = r->data.length;
-  ready.piece = r->data.layout ? t->protocols.staging : t->protocols.piece;
+  ready.piece = r->data.layout ? t->protocols.staging : r->op.peer->piece;
   r->exposure = nullptr;
   offer(t, r, ready);
   std::memcpy(r->bounce, &ready, ready.size());

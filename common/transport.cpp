@@ -177,14 +177,10 @@ efa_transport::efa_transport(const efa_config& from, const efa::TagLayout& layou
 efa_transport::~efa_transport() = default;
 
 extern "C" bool efa_available(const efa_options* options) {
-  const auto include = efa::list_of(options->provider_include),
-             exclude = efa::list_of(options->provider_exclude);
-  const auto names = [](const std::vector<std::string>& list) {
-    return std::find(list.begin(), list.end(), "efa") != list.end();
-  };
-  if (names(exclude) || (!include.empty() && !names(include))) return false;
-  efa::Discovery discovery;
-  return !discovery.offer("efa").empty();
+  efa::Wish wish;
+  wish.include = efa::list_of(options->provider_include);
+  wish.exclude = efa::list_of(options->provider_exclude);
+  return wish.allows("efa") && !efa::Discovery(wish).offer("efa").empty();
 }
 
 extern "C" efa_transport* efa_open(const efa_config* config) {
@@ -196,10 +192,11 @@ extern "C" efa_transport* efa_open(const efa_config* config) {
   char text[512];
   if (!efa_options_check(&config->options, text, sizeof text)) return refuse(text);
 
-  Discovery discovery;
+  const Wish wish = wish_of(*config);
+  Discovery discovery(wish);
   std::vector<Candidate> offered;
   const Choice choice = choose(
-      wish_of(*config), [&](const std::string& name) { return offered = discovery.offer(name); },
+      wish, [&](const std::string& name) { return offered = discovery.offer(name); },
       Discovery::known_providers());
   if (choice.index < 0) return refuse(choice.why);
   const NicPick nic =
@@ -267,8 +264,10 @@ extern "C" efa_peer* efa_peer_create(efa_transport* t, const efa_identity* ident
   peer->nic = card->nic;
   // Inside a node the provider's shared memory has rules of its own, and copies as fast as a NIC reads.
   const bool shared = on_this_node(t, *card) && shares_memory(*t->traits);
-  const uint64_t longest =
-      shared ? std::min(card->eager_limit, t->traits->eager_limit_local) : card->eager_limit;
+  const uint64_t longest = shared && !switched_on(kCrossMemoryAttachOff)
+                               ? std::min(card->eager_limit, t->traits->eager_limit_local)
+                               : card->eager_limit;
+  peer->piece = shared && t->config.options.chunk_size < 0 ? kPieceLocal : t->protocols.piece;
   peer->pulls = t->protocols.pulls && !shared;
   if (t->rail_count() > 1) {
     peer->addresses = card->address;

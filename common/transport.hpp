@@ -25,6 +25,7 @@ struct efa_peer {
   efa::PendingList pending;
   uint64_t eager_limit = 0;         // of contiguous messages to this peer, bytes
   uint64_t eager_limit_packed = 0;  // of noncontiguous ones
+  uint64_t piece = 0;               // of a contiguous rendezvous
   bool pulls = false;               // it may be read from by RDMA
   uint64_t uid = 0;
   int32_t world_rank = -1;

@@ -380,6 +380,7 @@ Transport::Transport() {
   for (efa_peer* peer : {&one, &two}) {
     peer->address = static_cast<fi_addr_t>(rank);
     peer->eager_limit = p.eager_limit;
+    peer->piece = p.piece;
     peer->eager_limit_packed = p.eager_limit_packed;
     peer->pulls = true;
     peer->uid = 1000 + static_cast<uint64_t>(rank);

@@ -72,10 +72,25 @@ TEST_CASE("A peer that is inside the node is not read from, and gets short eager
   efa_peer *local = make(x, near), *remote = make(x, far);
   CHECK_FALSE(local->pulls);
   CHECK(local->eager_limit == 4096);
+  CHECK(local->piece == efa::kPieceLocal);
   CHECK(remote->pulls);
+  CHECK(remote->piece == x.t->protocols.piece);
   CHECK(remote->eager_limit == 60000);
   efa_peer_destroy(x.t, local);
   efa_peer_destroy(x.t, remote);
+}
+
+TEST_CASE("Inside the node the bound holds only while memory is read across processes") {
+  Transport x;
+  x.t->protocols.eager_limit = x.t->protocols.eager_limit_packed = 60000;
+  auto near = card();
+  near.host = "here";
+  near.eager_limit = 60000;
+  setenv(efa::kCrossMemoryAttachOff, "1", 1);
+  efa_peer* local = make(x, near);
+  unsetenv(efa::kCrossMemoryAttachOff);
+  CHECK(local->eager_limit == 60000);
+  efa_peer_destroy(x.t, local);
 }
 
 TEST_CASE("A peer that goes while messages to it are on their way stays until the transport ends") {

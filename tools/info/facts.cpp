@@ -17,8 +17,6 @@
 namespace efa {
 namespace {
 
-constexpr const char* kAmazon = "0x1d0f";  // PCI vendor
-
 std::string first_line(const std::string& path) {
   std::ifstream file(path);
   std::string line;
@@ -29,14 +27,6 @@ std::string first_line(const std::string& path) {
 long number_in(const std::string& path, long otherwise) {
   const std::string line = first_line(path);
   return line.empty() ? otherwise : std::atol(line.c_str());
-}
-
-int kernel_efa_devices() {
-  int count = 0;
-  std::error_code none;
-  for (const auto& entry : std::filesystem::directory_iterator("/sys/class/infiniband", none))
-    count += first_line(entry.path() / "device/vendor") == kAmazon;
-  return count;
 }
 
 // "5.0.7", or nothing if there is no ompi_info in PATH.

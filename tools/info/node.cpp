@@ -39,11 +39,11 @@ Node this_node() {
   node.libfabric = std::to_string(FI_MAJOR(version)) + "." + std::to_string(FI_MINOR(version));
   node.topology = load_this_machine();
 
-  Discovery discovery;
-  std::vector<Candidate> offered;
   Wish wish;
   wish.named_by_user = true;
   wish.library = version;
+  Discovery discovery(wish);
+  std::vector<Candidate> offered;
   const Choice choice = choose(
       wish, [&](const std::string& name) { return offered = discovery.offer(name); },
       Discovery::known_providers());
