@@ -194,6 +194,16 @@ void unlink_claimed(efa_transport* t, efa_message* m) {
   m->next = nullptr;
 }
 
+void discard_unexpected(efa_transport* t, uint64_t until_ns) {
+  efa_message m{};
+  m.ignore = ~uint64_t{0};
+  efa_result result = EFA_SUCCESS;
+  while (peek(t, &m, FI_DISCARD, result) && monotonic_ns() < until_ns) {
+    m.bits = 0;
+    m.ignore = ~uint64_t{0};
+  }
+}
+
 void free_claimed(efa_transport* t) {
   while (efa_message* m = t->claimed_first) {
     unlink_claimed(t, m);

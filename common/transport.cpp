@@ -329,6 +329,10 @@ extern "C" void efa_close(efa_transport* t) {
     const uint64_t until = efa::monotonic_ns() + efa::kCloseDrain_ns;
     while (t->ep && (t->sends_posted || !t->pending.empty()) && !t->broken && efa::monotonic_ns() < until)
       efa_progress(t);
+    // libfabric 2.1's efa closes its shared memory before the messages that lie there unreceived, and then touches
+    // them (test mpi/finalize unreceived crashed in one of twenty runs).
+    if (t->ep && !t->broken && t->traits->name == "efa" && efa::shares_memory(*t->traits))
+      efa::discard_unexpected(t, efa::monotonic_ns() + efa::kCloseDrain_ns);
     t->closing = true;
     t->registrations.clear();
     t->more_rails.clear();

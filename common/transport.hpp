@@ -190,6 +190,8 @@ efa_peer* sender_of(efa_transport* t, const efa_request* r, int32_t source);
 efa_message* find_claimed(const efa_transport* t, uint64_t bits, uint64_t ignore, int32_t rank);
 void unlink_claimed(efa_transport* t, efa_message* m);
 void free_claimed(efa_transport* t);
+// Throws away what arrived and nobody received, until there is nothing more or the time has come.
+void discard_unexpected(efa_transport* t, uint64_t until_ns);
 
 // --- rendezvous.cpp -----------------------------------------------------------------------------------
 
