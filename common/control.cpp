@@ -46,26 +46,27 @@ int post_send(efa_transport* t, efa_operation* op) {
   return static_cast<int>(error);
 }
 
-void sent(efa_transport* t, efa_operation* op, const efa_completion* c) {
-  if (!c->error || c->entry) --t->sends_posted;
-  if (c->error && !t->closing) {
-    report_failure(t, "sending a control message to", op->peer, *c);
+void sent(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry*, const efa_failure* failure) {
+  if (!failure || failure->entry) --t->sends_posted;
+  if (failure && !t->closing) {
+    report_failure(t, "sending a control message to", op->peer, *failure);
     t->fatal(
         "A control message could not be delivered, so a peer would wait for ever; the job cannot go on.");
   }
   t->controls.push_back(control_of(op));
 }
 
-void received(efa_transport* t, efa_operation* op, const efa_completion* c) {
+void received(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry* entry,
+              const efa_failure* failure) {
   if (t->closing) return;
   auto* control = control_of(op);
-  if (c->error) {
-    report_failure(t, "receiving a control message from", nullptr, *c);
+  if (failure) {
+    report_failure(t, "receiving a control message from", nullptr, *failure);
     t->fatal("Control messages can no longer be received; the job cannot go on.");
     return;
   }
   uint8_t bytes[sizeof control->bytes];
-  const size_t size = c->length < sizeof bytes ? c->length : sizeof bytes;
+  const size_t size = entry->len < sizeof bytes ? entry->len : sizeof bytes;
   std::memcpy(bytes, control->bytes, size);
   submit(t, t->pending_receives, op);  // first, so that a buffer is always posted
   handle_control(t, bytes, size);

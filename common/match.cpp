@@ -47,17 +47,17 @@ int post_tagged(efa_transport* t, efa_message* m, void* to, size_t size, uint64_
   return static_cast<int>(fi_trecvmsg(t->ep, &msg, flags));
 }
 
-void peeked(efa_transport*, efa_operation* op, const efa_completion* c) {
+void peeked(efa_transport*, efa_operation* op, const fi_cq_tagged_entry* entry, const efa_failure* failure) {
   efa_message* m = message_of(op);
-  m->state = c->error ? efa_message::absent : efa_message::found;
-  if (c->error) {
-    m->data = static_cast<uint64_t>(c->error);
+  m->state = failure ? efa_message::absent : efa_message::found;
+  if (failure) {
+    m->data = static_cast<uint64_t>(failure->error);
     return;
   }
-  m->bits = c->tag;
+  m->bits = entry->tag;
   m->ignore = 0;
-  m->data = c->data;
-  m->length = c->length;
+  m->data = entry->data;
+  m->length = entry->len;
 }
 
 // Asks the provider, which answers at once from its own lists. False: nothing there (now).
@@ -68,27 +68,25 @@ bool peek(efa_transport* t, efa_message* m, uint64_t flags, efa_result& result) 
   if (error == -FI_EAGAIN) return false;
   if (error == -FI_ENOMSG) return false;
   if (error) {
-    efa_completion c;
-    c.error = -error;
-    result = report_failure(t, "probing for messages from", m->op.peer, c);
+    result = report_failure(t, "probing for messages from", m->op.peer, efa_failure{-error});
     return false;
   }
   while (m->state == efa_message::asking && !t->broken) efa_progress(t);
   if (m->state == efa_message::found) return true;
   if (m->data != FI_ENOMSG) {
-    efa_completion c;
-    c.error = static_cast<int>(m->data);
-    result = report_failure(t, "probing for messages from", m->op.peer, c);
+    result =
+        report_failure(t, "probing for messages from", m->op.peer, efa_failure{static_cast<int>(m->data)});
   }
   return false;
 }
 
-void fetched(efa_transport* t, efa_operation* op, const efa_completion* c) {
+void fetched(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry* entry,
+             const efa_failure* failure) {
   efa_message* m = message_of(op);
   if (t->closing) return;
-  const auto ready = c->error ? std::nullopt : parse_ready_to_send(m->header, c->length);
+  const auto ready = failure ? std::nullopt : parse_ready_to_send(m->header, entry->len);
   if (!ready) {
-    if (c->error) report_failure(t, "reading a ready-to-send message from", op->peer, *c);
+    if (failure) report_failure(t, "reading a ready-to-send message from", op->peer, *failure);
     t->fatal("A ready-to-send message cannot be read; its sender would wait for ever.");
     m->rts = {};
     m->rts.piece = 1;
@@ -157,20 +155,22 @@ bool receives_wait(efa_transport* t) {
   return !t->pending_receives.empty();
 }
 
-void received(efa_transport* t, efa_operation* op, const efa_completion* c) {
+void received(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry* entry,
+              const efa_failure* failure) {
   efa_message* m = message_of(op);
   efa_request* r = m->receiver;
   const uint64_t bits = m->bits, data = m->data;
-  if (c->error) {
+  if (failure) {
     r->status.length = 0;
     const efa_result result =
-        t->closing ? EFA_CANCELED : report_failure(t, "receiving a probed message from", r->op.peer, *c);
+        t->closing ? EFA_CANCELED
+                   : report_failure(t, "receiving a probed message from", r->op.peer, *failure);
     delete m;
     finish(t, r, result);
     return;
   }
   delete m;
-  deliver(t, r, bits, data, c->length);
+  deliver(t, r, bits, data, entry->len);
 }
 
 int post_receive(efa_transport* t, efa_operation* op) {
@@ -282,9 +282,7 @@ extern "C" efa_result efa_recv_matched(efa_transport* t, efa_request* r, efa_mes
   Guard guard(t);
   settle(t, m);
   r->kind = kMatchedRequest;
-  r->transfer = nullptr;
   r->landing = nullptr;
-  r->headed = false;
   r->status.source = t->tags.rank(m->bits, m->data);
   r->status.tag = t->tags.tag(m->bits);
   if (!r->op.peer) r->op.peer = m->op.peer;

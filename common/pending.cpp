@@ -98,9 +98,8 @@ int PendingQueue::drain(efa_transport* transport, uint64_t now_ns) {
       if (error) {
         // The list is out of the ring and may look empty to the handler; it must not be entered twice.
         const bool more = !list.empty();
-        efa_completion failed;
-        failed.error = error == -FI_EAGAIN ? FI_ETIMEDOUT : -error;
-        op->completed(transport, op, &failed);
+        const efa_failure failed{error == -FI_EAGAIN ? FI_ETIMEDOUT : -error};
+        op->completed(transport, op, &kNoEntry, &failed);
         if (!more && !list.empty()) break;  // the handler added to it, and so put it into the ring
       }
     }

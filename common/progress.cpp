@@ -22,45 +22,29 @@ void take_error(efa_transport* t, Rail& rail) {
              fi_strerror(static_cast<int>(-got)));
     return;
   }
-  efa_completion c;
-  c.length = entry.len;
-  c.data = entry.data;
-  c.tag = entry.tag;
-  c.error = entry.err;
-  c.entry = &entry;
+  const efa_failure failure{entry.err, &entry};
   if (!entry.op_context && &rail != &t->rail) {
     rail.failed = true;  // whatever is posted there comes back with errors of its own
-    t->report(EFA_REPORT_WARNING, describe_failure(t, std::string("the additional NIC ") + rail.nic(), c) +
-                                      " It is not used any more; the first NIC takes its share.");
+    t->report(EFA_REPORT_WARNING,
+              describe_failure(t, std::string("the additional NIC ") + rail.nic(), failure) +
+                  " It is not used any more; the first NIC takes its share.");
     return;
   }
   if (!entry.op_context) {
-    t->fatal(describe_failure(t, "the endpoint", c) +
+    t->fatal(describe_failure(t, "the endpoint", failure) +
              " The provider does not tell which message it was, so the job cannot go on.");
     return;
   }
+  fi_cq_tagged_entry known{};
+  known.len = entry.len;
+  known.data = entry.data;
+  known.tag = entry.tag;
   auto* op = static_cast<efa_operation*>(entry.op_context);
-  op->completed(t, op, &c);
+  op->completed(t, op, &known, &failure);
 }
 
-// Hands up to `batch` completions of a rail to their operations; how many there were.
-int poll(efa_transport* t, Rail& rail, fid_cq* cq, unsigned batch) {
-  fi_cq_tagged_entry entries[kMostBatch];
-  const ssize_t got = fi_cq_read(cq, entries, batch);
-  if (got > 0) {
-    for (ssize_t i = 0; i < got; ++i) {
-      const fi_cq_tagged_entry& entry = entries[i];
-      auto* op = static_cast<efa_operation*>(entry.op_context);
-      efa_completion c;
-      c.length = entry.len;
-      c.data = entry.data;
-      c.tag = entry.tag;
-      op->completed(t, op, &c);
-    }
-    return static_cast<int>(got);
-  }
-  if (got == -FI_EAGAIN) [[likely]]
-    return 0;
+// What a queue said instead of completions; how many operations ended by it.
+[[gnu::noinline]] int take_other(efa_transport* t, Rail& rail, ssize_t got) {
   if (got == -FI_EAVAIL) {
     take_error(t, rail);
     return 1;
@@ -69,32 +53,69 @@ int poll(efa_transport* t, Rail& rail, fid_cq* cq, unsigned batch) {
   return 0;
 }
 
+// Hands up to `batch` completions of a rail to their operations; how many there were.
+[[gnu::always_inline]] inline int poll(efa_transport* t, Rail& rail, fid_cq* cq) {
+  fi_cq_tagged_entry entries[kMostBatch];
+  const ssize_t got = fi_cq_read(cq, entries, t->batch);
+  if (got > 0) {
+    for (const fi_cq_tagged_entry *entry = entries, *end = entries + got; entry != end; ++entry) {
+      auto* op = static_cast<efa_operation*>(entry->op_context);
+      op->completed(t, op, entry, nullptr);
+    }
+    return static_cast<int>(got);
+  }
+  if (got == -FI_EAGAIN || got == 0) [[likely]]
+    return 0;
+  return take_other(t, rail, got);
+}
+
+// What is seldom open: the further rails, which have work only while data is read over them, by us or from us; and
+// operations that wait.
+[[gnu::noinline]] int progress_rest(efa_transport* t) {
+  int done = 0;
+  if (t->pulls_open)
+    for (auto& rail : t->more_rails) done += poll(t, *rail, rail->cq.get());
+  if (!t->pending.empty()) done += t->pending.drain(t, monotonic_ns());
+  return done;
+}
+
+[[gnu::always_inline]] inline int progress(efa_transport* t) {
+  int done = poll(t, t->rail, t->cq);
+  if (t->pulls_open || !t->pending.empty()) [[unlikely]]
+    done += progress_rest(t);
+  return done;
+}
+
+[[gnu::noinline]] int progress_among_threads(efa_transport* t) {
+  if (!t->mutex.try_lock()) return 0;  // another thread is at it
+  const int done = progress(t);
+  t->mutex.unlock();
+  return done;
+}
+
 }  // namespace
 
-void submit(efa_transport* t, PendingList& list, efa_operation* op) {
-  if (list.empty()) {
-    const int error = op->post(t, op);
-    if (error == 0) return;
-    if (error != -FI_EAGAIN) {
-      efa_completion failed;
-      failed.error = -error;
-      op->completed(t, op, &failed);
-      return;
-    }
+void submit_refused(efa_transport* t, PendingList& list, efa_operation* op, int error) {
+  if (error != 0 && error != -FI_EAGAIN) {
+    const efa_failure failure{-error};
+    op->completed(t, op, &kNoEntry, &failure);
+    return;
   }
   ++t->stats.deferred;
   t->pending.add(list, op, monotonic_ns());
 }
 
+void submit(efa_transport* t, PendingList& list, efa_operation* op) {
+  int error = 0;
+  if (list.empty()) {
+    error = op->post(t, op);
+    if (error == 0) return;
+  }
+  submit_refused(t, list, op, error);
+}
+
 }  // namespace efa
 
 extern "C" int efa_progress(efa_transport* t) {
-  if (t->threads && !t->mutex.try_lock()) return 0;  // another thread is at it
-  int done = efa::poll(t, t->rail, t->cq, t->batch);
-  // The further rails have work only while data is read over them, by us or from us.
-  if (t->pulls_open) [[unlikely]]
-    for (auto& rail : t->more_rails) done += efa::poll(t, *rail, rail->cq.get(), t->batch);
-  if (!t->pending.empty()) done += t->pending.drain(t, efa::monotonic_ns());
-  if (t->threads) t->mutex.unlock();
-  return done;
+  return t->threads ? efa::progress_among_threads(t) : efa::progress(t);
 }

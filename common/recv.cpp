@@ -19,79 +19,124 @@ namespace {
 
 static_assert(sizeof(ReadyToSend) <= EFA_BOUNCE_SIZE);
 
+inline fi_addr_t source_of(const efa_operation* op) {
+  return op->peer ? op->peer->address : FI_ADDR_UNSPEC;
+}
+
+// With a provider that must not truncate, whatever a receive is too short for goes to the overflow buffer, and the
+// length that arrived tells. The number of parts.
+inline size_t with_overflow(const efa_transport* t, iovec* iov, size_t count, size_t room) {
+  if (room < t->receive_room) [[likely]]
+    iov[count++] = {t->overflow.get(), t->receive_room - room};
+  return count;
+}
+
+// Into the bounce, and what follows into the user's memory.
+[[gnu::always_inline]] inline int post_in_place(efa_transport* t, efa_request* r, fi_addr_t from) {
+  iovec iov[3];
+  size_t count = 1, room = EFA_BOUNCE_SIZE;
+  iov[0] = {r->bounce, EFA_BOUNCE_SIZE};
+  if (r->data.length > EFA_BOUNCE_SIZE) {
+    room = r->data.length;
+    iov[count++] = {static_cast<char*>(r->data.buffer) + EFA_BOUNCE_SIZE, room - EFA_BOUNCE_SIZE};
+  }
+  count = with_overflow(t, iov, count, room);
+  return static_cast<int>(fi_trecvv(t->ep, iov, nullptr, count, from, r->bits, r->ignore, &r->op.context));
+}
+
+// The same if all of it is the bounce.
+[[gnu::always_inline]] inline int post_short(efa_transport* t, efa_request* r, fi_addr_t from) {
+  const iovec iov[2] = {{r->bounce, EFA_BOUNCE_SIZE}, t->overflow_short};
+  return static_cast<int>(
+      fi_trecvv(t->ep, iov, nullptr, t->parts_short, from, r->bits, r->ignore, &r->op.context));
+}
+
 int post_receive(efa_transport* t, efa_operation* op) {
   efa_request* r = request_of(op);
-  const fi_addr_t from = op->peer ? op->peer->address : FI_ADDR_UNSPEC;
-  iovec iov[3];
-  size_t count = 0;
-  if (r->headed) {
-    iov[count++] = {r->bounce, EFA_BOUNCE_SIZE};
-    iov[count++] = {static_cast<char*>(r->landing) + EFA_BOUNCE_SIZE, r->landing_size - EFA_BOUNCE_SIZE};
-  } else {
-    iov[count++] = {r->landing, r->landing_size};
-  }
-  // With a provider that must not truncate, whatever a receive is too short for goes to the overflow buffer,
-  // and the length that arrived tells.
-  if (t->overflow && r->landing_size < t->protocols.eager_limit)
-    iov[count++] = {t->overflow.get(), t->protocols.eager_limit - r->landing_size};
+  if (!r->landing) return post_in_place(t, r, source_of(op));
+  iovec iov[2] = {{r->landing, r->landing_size}};
+  const size_t count = with_overflow(t, iov, 1, r->landing_size);
   return static_cast<int>(
-      count == 1
-          ? fi_trecv(t->ep, r->landing, r->landing_size, nullptr, from, r->bits, r->ignore, &op->context)
-          : fi_trecvv(t->ep, iov, nullptr, count, from, r->bits, r->ignore, &op->context));
+      fi_trecvv(t->ep, iov, nullptr, count, source_of(op), r->bits, r->ignore, &op->context));
+}
+
+// Copies the part of a message that landed in the bounce. Up to 16 bytes without a call: most messages whose latency
+// matters are that short.
+inline void copy_head(void* to, const uint8_t* bounce, size_t size) {
+  if (size >= 8 && size <= 16) [[likely]] {
+    uint64_t first, last;
+    std::memcpy(&first, bounce, 8);
+    std::memcpy(&last, bounce + size - 8, 8);
+    std::memcpy(to, &first, 8);
+    std::memcpy(static_cast<char*>(to) + size - 8, &last, 8);
+  } else if (size > 0) {
+    std::memcpy(to, bounce, std::min<size_t>(size, EFA_BOUNCE_SIZE));
+  }
 }
 
 // Moves what has landed, cut to the receive's length, to where the user wants it.
 bool store(efa_transport* t, efa_request* r, size_t size) {
-  if (size == 0) return true;
-  if (r->landing == r->data.buffer) {
-    if (r->headed) std::memcpy(r->data.buffer, r->bounce, std::min<size_t>(size, EFA_BOUNCE_SIZE));
+  if (!r->landing) {
+    copy_head(r->data.buffer, r->bounce, size);
     return true;
   }
+  if (size == 0 || r->landing == r->data.buffer) return true;
   if (r->data.layout) return t->config.unpack(r->data.layout, 0, r->landing, size);
   std::memcpy(r->data.buffer, r->landing, size);
   return true;
 }
 
-void receive_failed(efa_transport* t, efa_request* r, const efa_completion* c) {
-  const bool known = ((c->tag ^ r->bits) & ~r->ignore) == 0;  // the provider said which message it was
+[[gnu::noinline]] void receive_failed(efa_transport* t, efa_request* r, const fi_cq_tagged_entry* entry,
+                                      const efa_failure* failure) {
+  const bool known = ((entry->tag ^ r->bits) & ~r->ignore) == 0;  // the provider said which message it was
   r->status.length = 0;
-  if (c->error == FI_ECANCELED || t->closing) {
+  if (failure->error == FI_ECANCELED || t->closing) {
     finish(t, r, EFA_CANCELED);
     return;
   }
   if (known) {
-    r->status.tag = t->tags.tag(c->tag);
-    r->status.source = t->tags.rank(c->tag, c->data);
+    r->status.tag = t->tags.tag(entry->tag);
+    r->status.source = t->tags.rank(entry->tag, entry->data);
   }
-  if (c->error == FI_ETRUNC) {
+  if (failure->error == FI_ETRUNC) {
     r->status.length = r->data.length;
-    store(t, r, std::min(r->data.length, r->landing_size));
+    store(t, r, std::min(r->data.length, r->landing ? r->landing_size : r->data.length));
     finish(t, r, EFA_TRUNCATED);
     return;
   }
-  finish(
-      t, r,
-      report_failure(t, "receiving up to " + std::to_string(r->data.length) + " bytes from", r->op.peer, *c));
+  finish(t, r,
+         report_failure(t, "receiving up to " + std::to_string(r->data.length) + " bytes from", r->op.peer,
+                        *failure));
 }
 
-void received(efa_transport* t, efa_operation* op, const efa_completion* c) {
+// The usual message, a plain one that lands in place, is dealt with here; deliver() knows all.
+void received(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry* entry,
+              const efa_failure* failure) {
   efa_request* r = request_of(op);
-  if (c->error) {
-    receive_failed(t, r, c);
-  } else {
-    deliver(t, r, c->tag, c->data, c->length);
+  if (failure) [[unlikely]] {
+    receive_failed(t, r, entry, failure);
+    return;
   }
+  const uint64_t bits = entry->tag;
+  if (r->landing || !t->tags.plain(bits)) [[unlikely]] {
+    deliver(t, r, bits, entry->data, entry->len);
+    return;
+  }
+  const size_t size = std::min(entry->len, r->data.length);
+  r->status.tag = t->tags.tag(bits);
+  r->status.source = t->tags.rank(bits, entry->data);
+  r->status.length = size;
+  copy_head(r->data.buffer, r->bounce, size);
+  finish_bare(t, r, size < entry->len ? EFA_TRUNCATED : EFA_SUCCESS);
 }
 
 }  // namespace
 
 void finish(efa_transport* t, efa_request* r, efa_result result) {
-  r->status.result = result;
   if (r->landing && r->landing != r->bounce && r->landing != r->data.buffer)
     t->buffers.give(r->landing, r->landing_size);
   r->landing = nullptr;
-  r->kind = kNoRequest;
-  if (!t->draining) r->done(r);
+  finish_bare(t, r, result);
 }
 
 efa_peer* sender_of(efa_transport* t, const efa_request* r, int32_t source) {
@@ -103,8 +148,8 @@ void deliver(efa_transport* t, efa_request* r, uint64_t bits, uint64_t data, siz
   r->status.tag = t->tags.tag(bits);
   r->status.source = t->tags.rank(bits, data);
 
-  if (kind == kKindRts) [[unlikely]] {
-    const auto ready = parse_ready_to_send(r->headed ? r->bounce : r->landing, length);
+  if (kind == kKindRts) {
+    const auto ready = parse_ready_to_send(r->landing ? r->landing : r->bounce, length);
     efa_peer* peer = sender_of(t, r, r->status.source);
     if (!ready || !peer) {
       if (!ready)
@@ -120,7 +165,7 @@ void deliver(efa_transport* t, efa_request* r, uint64_t bits, uint64_t data, siz
   const size_t size = std::min(length, r->data.length);
   r->status.length = size;
   const bool stored = store(t, r, size);
-  if (kind == kKindSync) [[unlikely]] {
+  if (kind == kKindSync) {
     efa_peer* peer = sender_of(t, r, r->status.source);
     if (!peer) {
       finish(t, r, EFA_UNREACHABLE);
@@ -137,43 +182,70 @@ void deliver(efa_transport* t, efa_request* r, uint64_t bits, uint64_t data, siz
   finish(t, r, !stored ? EFA_FAILED : length > r->data.length ? EFA_TRUNCATED : EFA_SUCCESS);
 }
 
-}  // namespace efa
+namespace {
 
-extern "C" efa_result efa_recv(efa_transport* t, efa_request* r, const efa_envelope* e) {
-  efa::Guard guard(t);
-  r->kind = efa::kRecvRequest;
-  r->transfer = nullptr;
-  r->self_rank = e->self_rank;
-  r->status.source = e->rank;
-  r->status.tag = e->tag;
-  r->bits = t->tags.recv_bits(e->context, e->rank, e->tag, e->any_tag);
-  r->ignore = t->tags.recv_ignore(e->rank, e->any_tag);
-  if (t->claimed_first) {
-    if (efa_message* m = efa::find_claimed(t, r->bits, r->ignore, e->rank)) {
-      efa::unlink_claimed(t, m);
-      return efa_recv_matched(t, r, m);
-    }
-  }
-
-  const size_t length = r->data.length;
-  r->headed = false;
-  if (length <= EFA_BOUNCE_SIZE) {
+// Noncontiguous data lands in a buffer of its own. False if there is no memory.
+bool take_landing(efa_transport* t, efa_request* r) {
+  if (r->data.length <= EFA_BOUNCE_SIZE) {
     r->landing = r->bounce;
     r->landing_size = EFA_BOUNCE_SIZE;
-  } else if (!r->data.layout) {
-    r->landing = r->data.buffer;
-    r->landing_size = length;
-    r->headed = true;
-  } else {
-    // Whatever is longer than the eager limit on our card comes by rendezvous.
-    r->landing_size = std::min<size_t>(length, t->protocols.eager_limit);
-    r->landing_size = std::max<size_t>(r->landing_size, EFA_BOUNCE_SIZE);
-    r->landing = t->buffers.take(r->landing_size);
-    if (!r->landing) return EFA_OUT_OF_MEMORY;
+    return true;
   }
-  r->op.completed = efa::received;
-  r->op.post = efa::post_receive;
-  efa::submit(t, t->pending_receives, &r->op);
+  // Whatever is longer than the eager limit on our card comes by rendezvous.
+  r->landing_size = std::min<size_t>(r->data.length, t->protocols.eager_limit);
+  r->landing = t->buffers.take(r->landing_size);
+  return r->landing != nullptr;
+}
+
+[[gnu::always_inline]] inline void begin(efa_request* r, const efa_envelope& e) {
+  r->op.completed = received;
+  r->op.post = post_receive;
+  r->landing = nullptr;
+  r->kind = kRecvRequest;
+  r->status.source = e.rank;
+  r->status.tag = e.tag;
+}
+
+[[gnu::always_inline]] inline bool receive_in_place(efa_transport* t, efa_request* r, efa_peer* peer,
+                                                    const efa_envelope& e) {
+  if (t->claimed_first || !t->pending_receives.empty()) [[unlikely]]
+    return false;
+  begin(r, e);
+  r->op.peer = peer;
+  r->bits = t->tags.recv_bits_exact(e.context, e.rank, e.tag);
+  r->ignore = t->tags.recv_ignore_exact();
+  const int error = r->data.length <= EFA_BOUNCE_SIZE ? post_short(t, r, peer->address)
+                                                      : post_in_place(t, r, peer->address);
+  if (error) [[unlikely]]
+    submit_refused(t, t->pending_receives, &r->op, error);
+  return true;
+}
+
+[[gnu::noinline]] bool receive_among_threads(efa_transport* t, efa_request* r, efa_peer* peer,
+                                             efa_envelope e) {
+  Guard guard(t);
+  return receive_in_place(t, r, peer, e);
+}
+
+}  // namespace
+}  // namespace efa
+
+extern "C" bool efa_try_recv(efa_transport* t, efa_request* r, efa_peer* peer, const efa_envelope* e) {
+  return t->threads ? efa::receive_among_threads(t, r, peer, *e) : efa::receive_in_place(t, r, peer, *e);
+}
+
+extern "C" efa_result efa_recv(efa_transport* t, efa_request* r, const efa_envelope* e) {
+  using namespace efa;
+  Guard guard(t);
+  begin(r, *e);
+  r->bits = t->tags.recv_bits(e->context, e->rank, e->tag, e->any_tag);
+  r->ignore = t->tags.recv_ignore(e->rank, e->any_tag);
+  if (efa_message* m = find_claimed(t, r->bits, r->ignore, e->rank)) {
+    unlink_claimed(t, m);
+    return efa_recv_matched(t, r, m);
+  }
+  if (r->data.layout && !take_landing(t, r)) return EFA_OUT_OF_MEMORY;
+  submit(t, t->pending_receives, &r->op);
   return EFA_SUCCESS;
 }
 

@@ -48,13 +48,13 @@ void sender_event(efa_transport* t, efa_request* r) {
 }
 
 // The ready-to-send message itself left, or did not.
-void ready_sent(efa_transport* t, efa_operation* op, const efa_completion* c) {
+void ready_sent(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry*, const efa_failure* failure) {
   efa_request* r = request_of(op);
-  if (!c->error || c->entry) --t->sends_posted;
-  if (c->error) {
+  if (!failure || failure->entry) --t->sends_posted;
+  if (failure) {
     t->ready_to_send.remove(r->ready_id);
     withdraw(t, r);
-    finish(t, r, t->closing ? EFA_CANCELED : report_failure(t, describe_send(t, r), op->peer, *c));
+    finish(t, r, t->closing ? EFA_CANCELED : report_failure(t, describe_send(t, r), op->peer, *failure));
     return;
   }
   sender_event(t, r);
@@ -94,7 +94,6 @@ bool pull(efa_transport* t, efa_request* r, efa_peer* peer, const ReadyToSend& r
     tr->local = t->registrations.make(t, r->data.buffer, length, stripes.rails, FI_READ);
   if (tr->peers.empty() || (!staged && !tr->local)) {
     delete tr;
-    r->transfer = nullptr;
     return false;
   }
   ++t->pulls_open;
@@ -168,7 +167,6 @@ void transfer_ended(efa_transport* t, Transfer* tr) {
   efa_request* r = tr->request;
   const Move move = tr->move;
   const efa_result result = tr->result;
-  r->transfer = nullptr;
   if (move == Move::read) {
     --t->pulls_open;
     if (tr->local) t->registrations.drop(tr->local);

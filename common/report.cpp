@@ -79,27 +79,28 @@ const efa_peer* peer_in(const efa_transport* t, const std::string& text) {
 
 }  // namespace
 
-std::string describe_failure(const efa_transport* t, const std::string& what, const efa_completion& c) {
+std::string describe_failure(const efa_transport* t, const std::string& what, const efa_failure& failure) {
   std::string text = "Rank " + std::to_string(t->config.self.world_rank) + " on host " + t->config.hostname +
                      " (" + t->traits->name.data() + ", NIC " + (t->rail.info ? t->rail.nic() : "?") +
-                     "): " + what + " failed: " + fi_strerror(c.error);
-  if (c.entry) {
+                     "): " + what + " failed: " + fi_strerror(failure.error);
+  if (failure.entry) {
     char words[256] = "";
-    const char* said = fi_cq_strerror(t->cq, c.entry->prov_errno, c.entry->err_data, words, sizeof words);
+    const char* said =
+        fi_cq_strerror(t->cq, failure.entry->prov_errno, failure.entry->err_data, words, sizeof words);
     if (said && *said) text += "; the provider says: " + std::string(said);
-    text += " (" + std::to_string(c.entry->prov_errno) + ")";
-    if (const efa_peer* peer = said && !c.entry->op_context ? peer_in(t, said) : nullptr)
+    text += " (" + std::to_string(failure.entry->prov_errno) + ")";
+    if (const efa_peer* peer = said && !failure.entry->op_context ? peer_in(t, said) : nullptr)
       text += ", meaning " + to_string(peer);
   }
-  return text + "." + advice(c.error);
+  return text + "." + advice(failure.error);
 }
 
 efa_result report_failure(efa_transport* t, const std::string& what, const efa_peer* peer,
-                          const efa_completion& c) {
+                          const efa_failure& failure) {
   // While closing, a message that fails is one that nobody received: its receiver is through with MPI already.
   t->report(t->draining ? EFA_REPORT_VERBOSE : EFA_REPORT_ERROR,
-            describe_failure(t, what + " " + to_string(peer), c));
-  return result_of(c.error);
+            describe_failure(t, what + " " + to_string(peer), failure));
+  return result_of(failure.error);
 }
 
 }  // namespace efa

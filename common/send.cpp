@@ -28,16 +28,33 @@ std::string describe_send(const efa_transport* t, const efa_request* r) {
 
 namespace {
 
-void eager_sent(efa_transport* t, efa_operation* op, const efa_completion* c) {
+void eager_sent(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry*, const efa_failure* failure) {
   efa_request* r = request_of(op);
-  if (c->error) {
-    if (c->entry) --t->sends_posted;  // otherwise it was never posted
+  if (failure) [[unlikely]] {
+    if (failure->entry) --t->sends_posted;  // otherwise it was never posted
     std::erase(t->synchronous, r);
-    finish(t, r, t->closing ? EFA_CANCELED : report_failure(t, describe_send(t, r), op->peer, *c));
+    finish(t, r, t->closing ? EFA_CANCELED : report_failure(t, describe_send(t, r), op->peer, *failure));
     return;
   }
   --t->sends_posted;
   if (--r->awaited == 0) finish(t, r, EFA_SUCCESS);
+}
+
+[[gnu::always_inline]] inline bool inject(efa_transport* t, efa_peer* peer, const efa_envelope& e,
+                                          const void* buffer, size_t length) {
+  if (!peer->pending.empty()) [[unlikely]]
+    return false;
+  const uint64_t bits = t->tags.send_bits(e.context, kKindEager, e.self_rank, e.tag);
+  // Any error, FI_EAGAIN included, shows again when the caller sends with a request.
+  return (t->tags.rank_in_tag() ? fi_tinject(t->ep, buffer, length, peer->address, bits)
+                                : fi_tinjectdata(t->ep, buffer, length, static_cast<uint32_t>(e.self_rank),
+                                                 peer->address, bits)) == 0;
+}
+
+[[gnu::noinline]] bool inject_among_threads(efa_transport* t, efa_peer* peer, efa_envelope e,
+                                            const void* buffer, size_t length) {
+  Guard guard(t);
+  return inject(t, peer, e, buffer, length);
 }
 
 }  // namespace
@@ -62,13 +79,8 @@ void acknowledge(efa_transport* t, const Control& message) {
 extern "C" bool efa_try_inject(efa_transport* t, efa_peer* peer, const efa_envelope* e, const void* buffer,
                                size_t length) {
   if (length > t->inject_limit) return false;
-  efa::Guard guard(t);
-  if (!peer->pending.empty()) return false;
-  const uint64_t bits = t->tags.send_bits(e->context, efa::kKindEager, e->self_rank, e->tag);
-  // Any error, FI_EAGAIN included, shows again when the caller sends with a request.
-  return (t->tags.rank_in_tag() ? fi_tinject(t->ep, buffer, length, peer->address, bits)
-                                : fi_tinjectdata(t->ep, buffer, length, static_cast<uint32_t>(e->self_rank),
-                                                 peer->address, bits)) == 0;
+  return t->threads ? efa::inject_among_threads(t, peer, *e, buffer, length)
+                    : efa::inject(t, peer, *e, buffer, length);
 }
 
 extern "C" efa_result efa_send(efa_transport* t, efa_request* r, const efa_envelope* e, efa_send_mode mode) {
@@ -78,8 +90,6 @@ extern "C" efa_result efa_send(efa_transport* t, efa_request* r, const efa_envel
   const bool packed = r->data.layout != nullptr;
   const bool synchronous = mode == EFA_SEND_SYNCHRONOUS;
   r->kind = efa::kSendRequest;
-  r->transfer = nullptr;
-  r->exposure = nullptr;
   r->self_rank = e->self_rank;
   r->status.result = EFA_SUCCESS;
   r->awaited = 1;

@@ -35,18 +35,23 @@ class TagLayout {
   static std::optional<TagLayout> make(const TagSpace& space, std::string& why);
 
   uint64_t send_bits(uint32_t context, uint64_t kind, int32_t self_rank, int32_t tag) const {
-    uint64_t bits = (uint64_t{context} << context_shift_) | (kind << kind_shift_) |
-                    (static_cast<uint32_t>(tag) & tag_mask_);
-    if (rank_in_tag()) bits |= uint64_t{static_cast<uint32_t>(self_rank)} << tag_bits_;
-    return bits;
+    return (uint64_t{context} << context_shift_) | (kind << kind_shift_) |
+           (static_cast<uint32_t>(tag) & tag_mask_) |
+           (uint64_t{static_cast<uint32_t>(self_rank)} << tag_bits_ & rank_mask_);
   }
   // What a receive asks for; `rank` < 0 for any source.
   uint64_t recv_bits(uint32_t context, int32_t rank, int32_t tag, bool any_tag) const {
     uint64_t bits =
         (uint64_t{context} << context_shift_) | (any_tag ? 0 : (static_cast<uint32_t>(tag) & tag_mask_));
-    if (rank_in_tag() && rank >= 0) bits |= uint64_t{static_cast<uint32_t>(rank)} << tag_bits_;
+    if (rank >= 0) bits |= uint64_t{static_cast<uint32_t>(rank)} << tag_bits_ & rank_mask_;
     return bits;
   }
+  // The same two for one source and one tag.
+  uint64_t recv_bits_exact(uint32_t context, int32_t rank, int32_t tag) const {
+    return (uint64_t{context} << context_shift_) | (static_cast<uint32_t>(tag) & tag_mask_) |
+           (uint64_t{static_cast<uint32_t>(rank)} << tag_bits_ & rank_mask_);
+  }
+  uint64_t recv_ignore_exact() const { return user_kinds_; }
   uint64_t recv_ignore(int32_t rank, bool any_tag) const {
     uint64_t ignore = user_kinds_;
     if (any_tag) ignore |= tag_mask_ >> 1;  // the sign bit must be 0: negative tags never match
@@ -58,6 +63,8 @@ class TagLayout {
     return user_kinds_ | tag_mask_ | (rank < 0 ? rank_mask_ : 0);
   }
 
+  // Eager and not synchronous: neither to be answered nor to be followed by data.
+  bool plain(uint64_t bits) const { return (bits & user_kinds_) == 0; }
   uint64_t kind(uint64_t bits) const { return (bits >> kind_shift_) & 0xf; }
   uint32_t context(uint64_t bits) const { return static_cast<uint32_t>(bits >> context_shift_); }
   int32_t tag(uint64_t bits) const {

@@ -116,7 +116,7 @@ std::string describe(const Transfer* tr, const Piece* p) {
 }
 
 // A further rail broke: what it carried goes by the first one. True if the piece is on its way again.
-bool take_other_rail(efa_transport* t, Piece* p, const efa_completion& c) {
+bool take_other_rail(efa_transport* t, Piece* p, const efa_failure& failure) {
   if (p->transfer->move != Move::read || p->rail == 0 || t->closing) return false;
   Rail& rail = t->rail_at(p->rail);
   if (!rail.failed) {
@@ -124,7 +124,7 @@ bool take_other_rail(efa_transport* t, Piece* p, const efa_completion& c) {
     t->report(EFA_REPORT_WARNING, describe_failure(t,
                                                    std::string("reading over the additional NIC ") +
                                                        rail.nic() + " from " + to_string(p->op.peer),
-                                                   c) +
+                                                   failure) +
                                       " This NIC is not used any more; its share goes over " + t->rail.nic() +
                                       ".");
   }
@@ -133,15 +133,16 @@ bool take_other_rail(efa_transport* t, Piece* p, const efa_completion& c) {
   return true;
 }
 
-void piece_completed(efa_transport* t, efa_operation* op, const efa_completion* c) {
+void piece_completed(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry* entry,
+                     const efa_failure* failure) {
   Piece* p = piece_of(op);
   Transfer* tr = p->transfer;
-  if (tr->move == Move::send && (!c->error || c->entry)) --t->sends_posted;
-  if (c->error && tr->result == EFA_SUCCESS) {
-    if (take_other_rail(t, p, *c)) return;
-    tr->result = t->closing ? EFA_CANCELED : report_failure(t, describe(tr, p), op->peer, *c);
-  } else if (!c->error && tr->move == Move::receive && c->length != p->size && tr->result == EFA_SUCCESS) {
-    t->fatal("A piece of " + std::to_string(c->length) + " bytes came from " + to_string(op->peer) +
+  if (tr->move == Move::send && (!failure || failure->entry)) --t->sends_posted;
+  if (failure && tr->result == EFA_SUCCESS) {
+    if (take_other_rail(t, p, *failure)) return;
+    tr->result = t->closing ? EFA_CANCELED : report_failure(t, describe(tr, p), op->peer, *failure);
+  } else if (!failure && tr->move == Move::receive && entry->len != p->size && tr->result == EFA_SUCCESS) {
+    t->fatal("A piece of " + std::to_string(entry->len) + " bytes came from " + to_string(op->peer) +
              " where " + std::to_string(p->size) + " were announced.");
     tr->result = EFA_FAILED;
   }
@@ -168,7 +169,6 @@ Transfer* make_transfer(efa_request* r, efa_peer* peer, Move move, uint64_t leng
     p.op.completed = piece_completed;
     p.op.post = move == Move::send ? post_send : move == Move::receive ? post_receive : post_read;
   }
-  r->transfer = tr;
   return tr;
 }
 

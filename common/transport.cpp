@@ -42,6 +42,17 @@ bool shares_memory(const ProviderTraits& traits) {
   return traits.name == "efa" && (!set || std::find(std::begin(kNo), std::end(kNo), set) == std::end(kNo));
 }
 
+}  // namespace
+
+void make_overflow(efa_transport* t, size_t longest) {
+  t->overflow.reset(new char[longest]);  // touched only by messages that are too long
+  t->receive_room = longest;
+  t->overflow_short = {t->overflow.get(), longest - std::min<size_t>(longest, EFA_BOUNCE_SIZE)};
+  t->parts_short = t->overflow_short.iov_len ? 2 : 1;
+}
+
+namespace {
+
 // False with a reason if a parameter asks for more than the provider has.
 bool decide_protocols(efa_transport* t, std::string& why) {
   const fi_info* info = t->rail.info.get();
@@ -82,7 +93,7 @@ bool decide_protocols(efa_transport* t, std::string& why) {
   p.stripe = static_cast<uint64_t>(std::min(options.stripe_size, options.read_size)) & ~(kPage - 1);
   p.staging &= ~(kPage - 1);
   p.truncates = FI_VERSION_GE(fi_version(), t->traits->truncates_since);
-  if (!p.truncates) t->overflow.reset(new char[p.eager_limit]);  // touched only by messages that are too long
+  if (!p.truncates) make_overflow(t, p.eager_limit);
   return true;
 }
 

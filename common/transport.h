@@ -8,6 +8,7 @@
 #pragma once
 
 #include <rdma/fabric.h>
+#include <rdma/fi_eq.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,7 +24,7 @@ typedef struct efa_peer efa_peer;
 typedef struct efa_operation efa_operation;
 typedef struct efa_request efa_request;
 typedef struct efa_message efa_message;  // a matched message that is not received yet (MPI_Mprobe)
-struct efa_completion;
+struct efa_failure;
 
 enum { EFA_ANY_SOURCE = -1, EFA_ANY_TAG = -1 };
 
@@ -42,17 +43,17 @@ typedef enum {
 typedef enum { EFA_SEND_STANDARD, EFA_SEND_SYNCHRONOUS } efa_send_mode;
 
 typedef struct {
-  int32_t source;   // rank of the sender in the communicator
-  int32_t tag;      // MPI tag
-  size_t length;    // bytes delivered; for a probe the length of the message
+  int32_t source;  // rank of the sender in the communicator
+  int32_t tag;     // MPI tag
+  size_t length;   // bytes delivered; for a probe the length of the message
   efa_result result;
 } efa_status;
 
 // The data of one request: contiguous memory, or a layout that only the caller can read and write.
 typedef struct {
-  void *buffer;   // first byte when contiguous; unused otherwise
+  void* buffer;   // first byte when contiguous; unused otherwise
   size_t length;  // bytes, packed
-  void *layout;   // NULL: contiguous; otherwise handed to efa_config.pack and .unpack
+  void* layout;   // NULL: contiguous; otherwise handed to efa_config.pack and .unpack
 } efa_data;
 
 // What a message is matched by.
@@ -67,11 +68,13 @@ typedef struct {
 // Anything that has been, or waits to be, posted to libfabric.
 struct efa_operation {
   struct fi_context2 context;  // first: libfabric hands this address back with the completion
-  void (*completed)(efa_transport *, efa_operation *, const struct efa_completion *);
-  int (*post)(efa_transport *, efa_operation *);  // posts (again); 0 or a negative fi_errno
-  efa_operation *next;                            // in a pending list
-  efa_peer *peer;                                 // NULL: from any source
-  uint64_t since_ns;                              // when it began to wait; 0: it does not
+  // Called once, with libfabric's entry; `failure` is NULL unless something went wrong.
+  void (*completed)(efa_transport*, efa_operation*, const struct fi_cq_tagged_entry*,
+                    const struct efa_failure* failure);
+  int (*post)(efa_transport*, efa_operation*);  // posts (again); 0 or a negative fi_errno
+  efa_operation* next;                          // in a pending list
+  efa_peer* peer;                               // NULL: from any source
+  uint64_t since_ns;                            // when it began to wait; 0: it does not
 };
 
 enum { EFA_BOUNCE_SIZE = 128 };
@@ -79,20 +82,19 @@ enum { EFA_BOUNCE_SIZE = 128 };
 // One send or receive. The caller owns it from efa_*send/efa_*recv until `done` is called.
 struct efa_request {
   efa_operation op;
-  void (*done)(efa_request *);  // called once, by whoever finds the completion; may free the request
-  void *communicator;           // the caller's, for efa_config.resolve
+  void (*done)(efa_request*);  // called once, by whoever finds the completion; may free the request
+  void* communicator;          // the caller's, for efa_config.resolve
   efa_data data;
   efa_status status;
   uint64_t bits, ignore;  // tag as it goes to the provider
-  void *landing;          // where the provider reads or writes: user memory, `bounce` or a pool buffer
+  void* landing;  // where the provider reads or writes: user memory, `bounce` or a pool buffer; NULL for
+                  // a receive in place: the first EFA_BOUNCE_SIZE bytes in `bounce`, the rest in data.buffer
   size_t landing_size;
-  void *transfer;         // rendezvous in progress
-  void *exposure;         // registrations of what the receiver may read
-  uint64_t ready_id;      // a rendezvous send's name in ReadyToSend
+  void* exposure;     // registrations of what the receiver may read
+  uint64_t ready_id;  // a rendezvous send's name in ReadyToSend
   int32_t self_rank;
-  uint8_t kind;           // RequestKind in request.hpp
-  uint8_t awaited;        // events that must still come before `done`
-  bool headed;            // a receive: the first EFA_BOUNCE_SIZE bytes land in `bounce`, the rest in place
+  uint8_t kind;                     // RequestKind in request.hpp
+  uint8_t awaited;                  // events that must still come before `done`
   uint8_t bounce[EFA_BOUNCE_SIZE];  // see recv.cpp
 };
 
@@ -107,66 +109,69 @@ typedef enum { EFA_REPORT_ERROR, EFA_REPORT_WARNING, EFA_REPORT_NOTICE, EFA_REPO
 typedef struct {
   efa_options options;
   efa_identity self;
-  const char *hostname;  // of this node, for messages
-  bool threads;         // MPI_THREAD_MULTIPLE
-  bool named_by_user;   // a provider other than EFA may be used
-  bool all_ranks_local; // every rank of the job is on this node
-  int32_t local_rank;   // this process's place among those of the job on this node
+  const char* hostname;  // of this node, for messages
+  bool threads;          // MPI_THREAD_MULTIPLE
+  bool named_by_user;    // a provider other than EFA may be used
+  bool all_ranks_local;  // every rank of the job is on this node
+  int32_t local_rank;    // this process's place among those of the job on this node
   int32_t local_ranks;
   // One paragraph for a person; no newline at the end.
-  void (*report)(efa_severity, const char *text);
+  void (*report)(efa_severity, const char* text);
   // An error that belongs to no request: must not return to a healthy program.
-  void (*fatal)(const char *text);
+  void (*fatal)(const char* text);
   // The peer that has `rank` in `communicator`; NULL after having reported why not.
-  efa_peer *(*resolve)(void *communicator, int32_t rank);
+  efa_peer* (*resolve)(void* communicator, int32_t rank);
   // Copies `size` packed bytes that begin at byte `offset` of the layout; return false if they cannot.
-  bool (*pack)(void *layout, size_t offset, void *to, size_t size);
-  bool (*unpack)(void *layout, size_t offset, const void *from, size_t size);
+  bool (*pack)(void* layout, size_t offset, void* to, size_t size);
+  bool (*unpack)(void* layout, size_t offset, const void* from, size_t size);
 } efa_config;
 
 // What MPI must know of the transport once it is open.
 typedef struct {
   int32_t max_tag;
   uint32_t max_context;
-  const char *provider;  // these live as long as the transport
-  const char *nic;
+  const char* provider;  // these live as long as the transport
+  const char* nic;
 } efa_limits;
 
 // --- control path -------------------------------------------------------------------------------------
 
 // True if this machine has an EFA NIC that libfabric can use. Cheap enough to call before selection.
-bool efa_available(const efa_options *options);
+bool efa_available(const efa_options* options);
 // Opens the endpoint; NULL after having reported why not.
-efa_transport *efa_open(const efa_config *config);
+efa_transport* efa_open(const efa_config* config);
 // Replaces efa_config.report; efa_open itself may want to speak through another one.
-void efa_set_report(efa_transport *, void (*report)(efa_severity, const char *text));
-void efa_limits_get(const efa_transport *, efa_limits *);
+void efa_set_report(efa_transport*, void (*report)(efa_severity, const char* text));
+void efa_limits_get(const efa_transport*, efa_limits*);
 // The bytes by which peers find this process; they live as long as the transport.
-const void *efa_card(const efa_transport *, size_t *size);
+const void* efa_card(const efa_transport*, size_t* size);
 // Makes a peer from its card; NULL after having reported why not. Owned by the transport.
-efa_peer *efa_peer_create(efa_transport *, const efa_identity *, const void *card, size_t size);
-void efa_peer_destroy(efa_transport *, efa_peer *);
+efa_peer* efa_peer_create(efa_transport*, const efa_identity*, const void* card, size_t size);
+void efa_peer_destroy(efa_transport*, efa_peer*);
 // Closes everything; requests still open are abandoned, their `done` is not called.
-void efa_close(efa_transport *);
+void efa_close(efa_transport*);
 
 // --- data path ----------------------------------------------------------------------------------------
 
 // Sends now and without a request if that is possible; false: use efa_send.
-bool efa_try_inject(efa_transport *, efa_peer *, const efa_envelope *, const void *buffer, size_t length);
+bool efa_try_inject(efa_transport*, efa_peer*, const efa_envelope*, const void* buffer, size_t length);
+// Receives in place, from one source and with one tag, if nothing is in the way; false: use efa_recv. Takes done,
+// communicator and (contiguous) data from the request.
+bool efa_try_recv(efa_transport*, efa_request*, efa_peer*, const efa_envelope*);
 // Both take op.peer (NULL for any source), done, communicator and data from the request. An error returned
 // means that the request was not begun and `done` will not be called.
-efa_result efa_send(efa_transport *, efa_request *, const efa_envelope *, efa_send_mode);
-efa_result efa_recv(efa_transport *, efa_request *, const efa_envelope *);
+efa_result efa_send(efa_transport*, efa_request*, const efa_envelope*, efa_send_mode);
+efa_result efa_recv(efa_transport*, efa_request*, const efa_envelope*);
 // A request of a receive that nothing has matched yet ends with EFA_CANCELED; others are left alone.
-void efa_cancel(efa_transport *, efa_request *);
+void efa_cancel(efa_transport*, efa_request*);
 // Looks for a message; `peer` NULL for any source. efa_match also takes it out of matching.
-efa_result efa_probe(efa_transport *, efa_peer *, void *communicator, const efa_envelope *, bool *found,
-                     efa_status *);
-efa_result efa_match(efa_transport *, efa_peer *, void *communicator, const efa_envelope *, efa_message **,
-                     efa_status *);
-efa_result efa_recv_matched(efa_transport *, efa_request *, efa_message *);
+efa_result efa_probe(efa_transport*, efa_peer*, void* communicator, const efa_envelope*, bool* found,
+                     efa_status*);
+efa_result efa_match(efa_transport*, efa_peer*, void* communicator, const efa_envelope*, efa_message**,
+                     efa_status*);
+efa_result efa_recv_matched(efa_transport*, efa_request*, efa_message*);
 // Moves everything on; the number of operations that completed.
-int efa_progress(efa_transport *);
+int efa_progress(efa_transport*);
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,8 @@
 // therefore only ever called by one thread at a time, and FI_THREAD_DOMAIN is enough.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <memory>
 #include <mutex>
 #include <string>
@@ -85,6 +87,10 @@ struct efa_transport {
   uint64_t sends_posted = 0;  // that libfabric has not completed
   uint64_t pulls_open = 0;    // transfers that need the further rails to progress, on either side
   unsigned batch = 32;
+  iovec overflow_short{};  // what a receive of at most EFA_BOUNCE_SIZE bytes has beside its bounce
+  size_t parts_short = 1;  // 2 if it has that
+  size_t receive_room =
+      0;  // bytes that every receive must have, with the overflow buffer's help; 0: its own do
   efa_message* claimed_first = nullptr;  // taken out of matching by a probe, in the order of arrival
   efa_message* claimed_last = nullptr;
   std::recursive_mutex mutex;
@@ -141,17 +147,19 @@ class Guard {
 // Posts `op`, or lets it wait behind what waits in `list` already. If it fails for good its handler is
 // called with the error, before this returns.
 void submit(efa_transport* t, PendingList& list, efa_operation* op);
+// The rest of it, for who has called the post himself: `error` is its answer, 0 if others wait already.
+void submit_refused(efa_transport* t, PendingList& list, efa_operation* op, int error);
 
 // --- report.cpp ---------------------------------------------------------------------------------------
 
 // "rank 3 on host b (NIC rdmap0s6)"; for null "any source".
 std::string to_string(const efa_peer* peer);
 // Why something failed, with the provider's own words and what can be done. `what`: "the endpoint".
-std::string describe_failure(const efa_transport* t, const std::string& what, const efa_completion& c);
+std::string describe_failure(const efa_transport* t, const std::string& what, const efa_failure& failure);
 // Reports that for an operation with a peer; `what`: "sending 8 bytes with tag 5 to". The result that the
 // request ends with.
 efa_result report_failure(efa_transport* t, const std::string& what, const efa_peer* peer,
-                          const efa_completion& c);
+                          const efa_failure& failure);
 
 // --- control.cpp --------------------------------------------------------------------------------------
 
@@ -165,6 +173,8 @@ void free_control(ControlOperation* control);
 
 // --- transport.cpp ------------------------------------------------------------------------------------
 
+// Makes receives take messages of up to `longest` bytes, however short they are: see recv.cpp.
+void make_overflow(efa_transport* t, size_t longest);
 // The addresses of `peer` on our first `count` rails; empty, after a report, if it cannot be reached on one.
 std::vector<fi_addr_t> peer_rails(efa_transport* t, efa_peer* peer, unsigned count);
 
@@ -179,7 +189,14 @@ std::string describe_send(const efa_transport* t, const efa_request* r);
 
 // Ends a request: gives pool memory back and calls its `done`.
 void finish(efa_transport* t, efa_request* r, efa_result result);
-// A message with this envelope lies in r->landing; completes or continues the receive.
+// The same for one that holds none.
+inline void finish_bare(efa_transport* t, efa_request* r, efa_result result) {
+  r->status.result = result;
+  r->kind = kNoRequest;
+  if (!t->draining) [[likely]]
+    r->done(r);
+}
+// A message with this envelope has landed; completes or continues the receive.
 void deliver(efa_transport* t, efa_request* r, uint64_t bits, uint64_t data, size_t length);
 // Who sent what `r` received from `source`; null, after a report, if that cannot be found out.
 efa_peer* sender_of(efa_transport* t, const efa_request* r, int32_t source);

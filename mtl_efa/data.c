@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "opal/datatype/opal_datatype.h"
 #include "opal/datatype/opal_datatype_internal.h"
 
 static int refuse_device_buffer(void)
@@ -17,24 +16,16 @@ static int refuse_device_buffer(void)
     return OMPI_ERR_NOT_SUPPORTED;
 }
 
-int mtl_efa_data_of(opal_convertor_t *convertor, mtl_efa_layout *layout, efa_data *data)
+int mtl_efa_data_with_gaps(opal_convertor_t *convertor, mtl_efa_layout *layout, efa_data *data)
 {
-    data->layout = NULL;
-    data->length = convertor->local_size;
     if (OPAL_UNLIKELY(convertor->flags & MTL_EFA_CONVERTOR_DEVICE)) {
         return refuse_device_buffer();
-    }
-    if (OPAL_LIKELY(!(convertor->flags & (CONVERTOR_SEND | CONVERTOR_RECV)))) {
-        /* pml/cm of Open MPI 4.1 fills in only a few fields for a contiguous blocking or plain send, and has
-         * added the datatype's lower bound already. */
-        data->buffer = convertor->pBaseBuf;
-        return OMPI_SUCCESS;
     }
     if (0 == data->length) {
         data->buffer = NULL;
         return OMPI_SUCCESS;
     }
-    if (OPAL_LIKELY(opal_datatype_is_contiguous_memory_layout(convertor->pDesc, convertor->count))) {
+    if (opal_datatype_is_contiguous_memory_layout(convertor->pDesc, convertor->count)) {
         data->buffer = convertor->pBaseBuf + convertor->pDesc->true_lb;
         return OMPI_SUCCESS;
     }

@@ -22,8 +22,10 @@ static int error_of(efa_result result)
 
 static int mpi_error_of(efa_result result)
 {
+    if (OPAL_LIKELY(EFA_SUCCESS == result)) {
+        return MPI_SUCCESS;
+    }
     switch (result) {
-    case EFA_SUCCESS:
     case EFA_CANCELED:
         return MPI_SUCCESS;
     case EFA_TRUNCATED:
@@ -120,10 +122,10 @@ static inline efa_send_mode mode_of(mca_pml_base_send_mode_t mode)
     return MCA_PML_BASE_SEND_SYNCHRONOUS == mode ? EFA_SEND_SYNCHRONOUS : EFA_SEND_STANDARD;
 }
 
-int mtl_efa_send(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int dest, int tag,
-                 opal_convertor_t *convertor, mca_pml_base_send_mode_t mode)
+/* With a request, on this stack: what cannot be injected, or whose peer is not known yet. */
+static MTL_EFA_SLOW int send_and_wait(ompi_communicator_t *comm, int dest, int tag,
+                                      opal_convertor_t *convertor, mca_pml_base_send_mode_t mode)
 {
-    efa_transport *transport = ((mtl_efa_module *) mtl)->transport;
     blocking_send send;
     efa_envelope envelope;
     efa_result result;
@@ -137,15 +139,10 @@ int mtl_efa_send(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int dest
         return OMPI_ERR_UNREACH;
     }
     send_envelope(comm, dest, tag, &envelope);
-    if (OPAL_LIKELY(MCA_PML_BASE_SEND_SYNCHRONOUS != mode && NULL == send.core.data.layout) &&
-        efa_try_inject(transport, send.core.op.peer, &envelope, send.core.data.buffer,
-                       send.core.data.length)) {
-        return OMPI_SUCCESS;
-    }
     send.core.done = blocking_done;
     send.core.communicator = comm;
     send.done = false;
-    result = efa_send(transport, &send.core, &envelope, mode_of(mode));
+    result = efa_send(mtl_efa.transport, &send.core, &envelope, mode_of(mode));
     if (EFA_SUCCESS == result) {
         while (!send.done) {
             opal_progress();
@@ -154,6 +151,32 @@ int mtl_efa_send(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int dest
         result = send.core.status.result;
     }
     return error_of(result);
+}
+
+/* True if the message has left already, as short ones do. */
+static inline bool injected(ompi_communicator_t *comm, int dest, int tag, const opal_convertor_t *convertor,
+                            mca_pml_base_send_mode_t mode)
+{
+    efa_peer *peer = mtl_efa_known_peer(comm, dest);
+    efa_envelope envelope;
+    efa_data data;
+
+    if (OPAL_UNLIKELY(NULL == peer || MCA_PML_BASE_SEND_SYNCHRONOUS == mode ||
+                      !mtl_efa_contiguous(convertor, &data))) {
+        return false;
+    }
+    send_envelope(comm, dest, tag, &envelope);
+    return efa_try_inject(mtl_efa.transport, peer, &envelope, data.buffer, data.length);
+}
+
+MTL_EFA_FAST int mtl_efa_send(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int dest, int tag,
+                              opal_convertor_t *convertor, mca_pml_base_send_mode_t mode)
+{
+    (void) mtl;
+    if (OPAL_LIKELY(injected(comm, dest, tag, convertor, mode))) {
+        return OMPI_SUCCESS;
+    }
+    return send_and_wait(comm, dest, tag, convertor, mode);
 }
 
 /* pml/cm builds a new request wrongly when a persistent buffered send is started again before its MTL part
@@ -184,16 +207,13 @@ static int send_detached(efa_transport *transport, const mtl_efa_request *reques
     return error_of(result);
 }
 
-int mtl_efa_isend(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int dest, int tag,
-                  opal_convertor_t *convertor, mca_pml_base_send_mode_t mode, bool blocking,
-                  mca_mtl_request_t *mtl_request)
+static MTL_EFA_SLOW int isend_with_request(ompi_communicator_t *comm, int dest, int tag,
+                                           opal_convertor_t *convertor, mca_pml_base_send_mode_t mode,
+                                           mtl_efa_request *request)
 {
-    efa_transport *transport = ((mtl_efa_module *) mtl)->transport;
-    mtl_efa_request *request = (mtl_efa_request *) mtl_request;
     efa_envelope envelope;
     int error = mtl_efa_data_of(convertor, &request->layout, &request->core.data);
 
-    (void) blocking;
     if (OPAL_UNLIKELY(OMPI_SUCCESS != error)) {
         return error;
     }
@@ -204,29 +224,39 @@ int mtl_efa_isend(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int des
     send_envelope(comm, dest, tag, &envelope);
     request->core.done = send_done;
     request->core.communicator = comm;
-    request->core.status.result = EFA_SUCCESS;
-    if (OPAL_LIKELY(MCA_PML_BASE_SEND_SYNCHRONOUS != mode && NULL == request->core.data.layout) &&
-        efa_try_inject(transport, request->core.op.peer, &envelope, request->core.data.buffer,
-                       request->core.data.length)) {
-        request->core.kind = 0; /* nothing left to cancel */
-        send_done(&request->core);
-        return OMPI_SUCCESS;
-    }
-    if (OPAL_UNLIKELY(MCA_PML_BASE_SEND_BUFFERED == mode && mtl_request->ompi_req->req_persistent)) {
-        error = send_detached(transport, request, &envelope);
+    if (OPAL_UNLIKELY(MCA_PML_BASE_SEND_BUFFERED == mode && request->super.ompi_req->req_persistent)) {
+        error = send_detached(mtl_efa.transport, request, &envelope);
         if (OMPI_SUCCESS == error) {
+            request->core.status.result = EFA_SUCCESS;
             request->core.kind = 0;
             send_done(&request->core);
         }
         return error;
     }
-    return error_of(efa_send(transport, &request->core, &envelope, mode_of(mode)));
+    return error_of(efa_send(mtl_efa.transport, &request->core, &envelope, mode_of(mode)));
 }
 
-int mtl_efa_irecv(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int src, int tag,
-                  opal_convertor_t *convertor, mca_mtl_request_t *mtl_request)
+MTL_EFA_FAST int mtl_efa_isend(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int dest, int tag,
+                               opal_convertor_t *convertor, mca_pml_base_send_mode_t mode, bool blocking,
+                               mca_mtl_request_t *mtl_request)
 {
     mtl_efa_request *request = (mtl_efa_request *) mtl_request;
+
+    (void) mtl;
+    (void) blocking;
+    if (OPAL_LIKELY(injected(comm, dest, tag, convertor, mode))) {
+        request->core.kind = 0; /* nothing left to cancel */
+        mtl_request->ompi_req->req_status.MPI_ERROR = MPI_SUCCESS;
+        mtl_request->completion_callback(mtl_request);
+        return OMPI_SUCCESS;
+    }
+    return isend_with_request(comm, dest, tag, convertor, mode, request);
+}
+
+/* Any source, any layout, and peers that are not known yet. */
+static MTL_EFA_SLOW int irecv_otherwise(ompi_communicator_t *comm, int src, int tag,
+                                        opal_convertor_t *convertor, mtl_efa_request *request)
+{
     efa_envelope envelope;
     int error = mtl_efa_data_of(convertor, &request->layout, &request->core.data);
 
@@ -237,9 +267,27 @@ int mtl_efa_irecv(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int src
         return OMPI_ERR_UNREACH;
     }
     recv_envelope(comm, src, tag, &envelope);
+    return error_of(efa_recv(mtl_efa.transport, &request->core, &envelope));
+}
+
+MTL_EFA_FAST int mtl_efa_irecv(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm, int src, int tag,
+                               opal_convertor_t *convertor, mca_mtl_request_t *mtl_request)
+{
+    mtl_efa_request *request = (mtl_efa_request *) mtl_request;
+
+    (void) mtl;
     request->core.done = recv_done;
     request->core.communicator = comm;
-    return error_of(efa_recv(((mtl_efa_module *) mtl)->transport, &request->core, &envelope));
+    if (OPAL_LIKELY(src >= 0 && MPI_ANY_TAG != tag && mtl_efa_contiguous(convertor, &request->core.data))) {
+        efa_peer *peer = mtl_efa_known_peer(comm, src);
+        efa_envelope envelope;
+
+        recv_envelope(comm, src, tag, &envelope);
+        if (OPAL_LIKELY(NULL != peer && efa_try_recv(mtl_efa.transport, &request->core, peer, &envelope))) {
+            return OMPI_SUCCESS;
+        }
+    }
+    return irecv_otherwise(comm, src, tag, convertor, request);
 }
 
 static void set_status(ompi_status_public_t *status, const efa_status *found)

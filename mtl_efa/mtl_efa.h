@@ -7,6 +7,7 @@
 #include "ompi/message/message.h"
 #include "ompi/request/request.h"
 #include "opal/datatype/opal_convertor.h"
+#include "opal/datatype/opal_datatype.h"
 
 #include "transport.h"
 
@@ -63,6 +64,16 @@ int mtl_efa_add_procs(mca_mtl_base_module_t *mtl, size_t count, ompi_proc_t **pr
 int mtl_efa_del_procs(mca_mtl_base_module_t *mtl, size_t count, ompi_proc_t **procs);
 void mtl_efa_identity(const opal_proc_t *proc, efa_identity *identity);
 
+/* The peer if it was used before, else null. Cheaper than ompi_comm_peer_lookup, which is ready to make a
+ * process. */
+static inline efa_peer *mtl_efa_known_peer(const ompi_communicator_t *comm, int rank)
+{
+    const ompi_proc_t *proc = comm->c_remote_group->grp_proc_pointers[rank];
+    return OPAL_LIKELY(!ompi_proc_is_sentinel((ompi_proc_t *) proc))
+               ? (efa_peer *) proc->proc_endpoints[OMPI_PROC_ENDPOINT_TAG_MTL]
+               : NULL;
+}
+
 /* Null, after a report, if the peer cannot be resolved. */
 static inline efa_peer *mtl_efa_peer(ompi_communicator_t *comm, int rank)
 {
@@ -72,9 +83,39 @@ static inline efa_peer *mtl_efa_peer(ompi_communicator_t *comm, int rank)
 }
 
 /* --- data.c --- */
+/* The rest of mtl_efa_data_of. */
+int mtl_efa_data_with_gaps(opal_convertor_t *convertor, mtl_efa_layout *layout, efa_data *data);
+
+/* Fills `data` if that is quickly told: the usual case. */
+static inline bool mtl_efa_contiguous(const opal_convertor_t *convertor, efa_data *data)
+{
+    const uint32_t flags = convertor->flags; /* those of the datatype included */
+
+    data->length = convertor->local_size;
+    data->layout = NULL;
+    data->buffer = convertor->pBaseBuf;
+    if (OPAL_LIKELY(!(flags & (CONVERTOR_SEND | CONVERTOR_RECV | MTL_EFA_CONVERTOR_DEVICE)))) {
+        /* pml/cm of Open MPI 4.1 fills in only a few fields for a contiguous blocking or plain send, and has
+         * added the datatype's lower bound already. */
+        return true;
+    }
+    if (OPAL_LIKELY((flags & (OPAL_DATATYPE_FLAG_NO_GAPS | MTL_EFA_CONVERTOR_DEVICE)) ==
+                    OPAL_DATATYPE_FLAG_NO_GAPS)) {
+        data->buffer = convertor->pBaseBuf + convertor->pDesc->true_lb;
+        return true;
+    }
+    return false;
+}
+
 /* Fills `data`, which refers to `layout` if the data is not contiguous. OMPI_ERR_NOT_SUPPORTED, after a
  * report, for memory of a device. */
-int mtl_efa_data_of(opal_convertor_t *convertor, mtl_efa_layout *layout, efa_data *data);
+static inline int mtl_efa_data_of(opal_convertor_t *convertor, mtl_efa_layout *layout, efa_data *data)
+{
+    if (OPAL_LIKELY(mtl_efa_contiguous(convertor, data))) {
+        return OMPI_SUCCESS;
+    }
+    return mtl_efa_data_with_gaps(convertor, layout, data);
+}
 bool mtl_efa_pack(void *layout, size_t offset, void *to, size_t size);
 bool mtl_efa_unpack(void *layout, size_t offset, const void *from, size_t size);
 

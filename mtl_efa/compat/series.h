@@ -20,6 +20,11 @@
 #error "mtl_efa knows Open MPI 4.1 and 5.0; these headers are of another series"
 #endif
 
+/* FAST: a function of the data path; everything it calls becomes part of it, also from common/, but what is
+ * SLOW. */
+#define MTL_EFA_FAST __attribute__((flatten))
+#define MTL_EFA_SLOW __attribute__((noinline))
+
 /* mtl_init: 5.0 also asks whether device buffers can be used as they are. */
 #if MTL_EFA_SERIES == 401
 #define MTL_EFA_INIT_ARGUMENTS           bool progress_threads, bool mpi_threads

@@ -374,7 +374,7 @@ Transport::Transport() {
   p.piece = p.staging = p.read = p.stripe = 4096;
   p.pull_limit = 2048;
   p.window = 2;
-  t->overflow.reset(new char[p.eager_limit]);
+  efa::make_overflow(t, p.eager_limit);
   t->address_size = 4;
   int32_t rank = 1;
   for (efa_peer* peer : {&one, &two}) {

@@ -32,8 +32,8 @@ int post(efa_transport*, efa_operation* op) {
   return answer;
 }
 
-void completed(efa_transport*, efa_operation* op, const efa_completion* c) {
-  provider.failed.emplace_back(op, c->error);
+void completed(efa_transport*, efa_operation* op, const fi_cq_tagged_entry*, const efa_failure* failure) {
+  provider.failed.emplace_back(op, failure->error);
   if (provider.on_failure) provider.on_failure(op);
 }
 
