@@ -18,7 +18,7 @@ BY_NAME = [  # of the file; the first that matches
     (r"lib(open-pal|open-rte)\.so|mca_|libpmix|libevent|libhwloc|libprrte", OPAL),
     (r"libfabric\.so|libefa|libibverbs|librdmacm|libpsm|lib.*-rdmav", FABRIC),
 ]
-SERVANT = re.compile(r"lib(c|pthread|m|stdc\+\+|gcc_s|rt|dl)[.-]|ld-linux|vgpreload")
+SERVANT = re.compile(r"lib(c|pthread|m|stdc\+\+|gcc_s|rt|dl)[.-]|ld-linux|vgpreload|\?\?\?")  # ???: ld.so, in a chroot
 PROGRAM = "counted"
 
 

@@ -65,16 +65,14 @@ namespace {
 // The efa provider (since libfabric 1.20 or so) tells the peer's address in words, also in an error that
 // names no operation. Null if no peer's address is in the text.
 const efa_peer* peer_in(const efa_transport* t, const std::string& text) {
-  for (const efa_peer* peer : t->peers) {
+  return t->peers.find([&](const efa_peer* peer) {
     uint8_t raw[256];
     char words[256] = "";
     size_t raw_size = sizeof raw, words_size = sizeof words;
-    if (fi_av_lookup(t->rail.av.get(), peer->address, raw, &raw_size) || raw_size > sizeof raw) continue;
-    if (fi_av_straddr(t->rail.av.get(), raw, words, &words_size) && *words &&
-        text.find(words) != std::string::npos)
-      return peer;
-  }
-  return nullptr;
+    if (fi_av_lookup(t->rail.av.get(), peer->address, raw, &raw_size) || raw_size > sizeof raw) return false;
+    return fi_av_straddr(t->rail.av.get(), raw, words, &words_size) && *words &&
+           text.find(words) != std::string::npos;
+  });
 }
 
 }  // namespace

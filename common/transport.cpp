@@ -1,11 +1,10 @@
-// Set-up and teardown: choosing a provider, opening the rail, peers, closing.
+// Set-up and teardown: choosing a provider, opening the rails, closing.
 #include "transport.hpp"
 
 #include <rdma/fi_errno.h>
 #include <rdma/fi_tagged.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 
 #include "lists.hpp"
@@ -32,14 +31,6 @@ Wish wish_of(const efa_config& config) {
 
 uint64_t limit_of(long parameter, uint64_t standard) {
   return parameter < 0 ? standard : static_cast<uint64_t>(parameter);
-}
-
-// Whether the provider moves messages inside the node through shared memory.
-bool shares_memory(const ProviderTraits& traits) {
-  if (traits.one_node) return true;
-  const char* set = std::getenv("FI_EFA_ENABLE_SHM_TRANSFER");  // efa's switch; on unless it says no
-  constexpr std::string_view kNo[] = {"0", "no", "off", "false"};
-  return traits.name == "efa" && (!set || std::find(std::begin(kNo), std::end(kNo), set) == std::end(kNo));
 }
 
 }  // namespace
@@ -153,6 +144,7 @@ bool set_up(efa_transport* t, std::string& why) {
   card.address = rail_address(t->rail, why);
   if (card.address.empty()) return false;
   t->address_size = card.address.size();
+  t->address = card.address;
   for (const auto& rail : t->more_rails) {
     const auto address = rail_address(*rail, why);
     if (address.size() != card.address.size()) return false;
@@ -160,17 +152,6 @@ bool set_up(efa_transport* t, std::string& why) {
   }
   t->card = card.serialize();
   return start_control(t, why);
-}
-
-// Also in containers with host names of their own: an efa address begins with the NIC's 16-byte GID, and efa
-// itself takes peers with the GID of a local NIC for local.
-bool on_this_node(const efa_transport* t, const Card& card) {
-  if (card.host == t->config.hostname) return true;
-  constexpr size_t kGid = 16;
-  std::string why;
-  const auto own = Card::parse(t->card.data(), t->card.size(), why);
-  return t->traits->name == "efa" && own && own->address.size() >= kGid && card.address.size() >= kGid &&
-         std::equal(own->address.begin(), own->address.begin() + kGid, card.address.begin());
 }
 
 constexpr uint64_t kCloseDrain_ns = 2'000'000'000;
@@ -246,90 +227,6 @@ extern "C" void efa_limits_get(const efa_transport* t, efa_limits* limits) {
 extern "C" const void* efa_card(const efa_transport* t, size_t* size) {
   *size = t->card.size();
   return t->card.data();
-}
-
-extern "C" efa_peer* efa_peer_create(efa_transport* t, const efa_identity* identity, const void* bytes,
-                                     size_t size) {
-  using namespace efa;
-  Guard guard(t);
-  const auto refuse = [&](const std::string& why) -> efa_peer* {
-    t->report(EFA_REPORT_ERROR, "Rank " + std::to_string(t->config.self.world_rank) + " on host " +
-                                    t->config.hostname + " cannot talk to rank " +
-                                    std::to_string(identity->world_rank) + ": " + why + ".");
-    return nullptr;
-  };
-  std::string why;
-  const auto card = Card::parse(bytes, size, why);
-  if (!card) return refuse(why);
-  if (card->provider != t->rail.provider())
-    return refuse("it uses libfabric's provider " + card->provider + ", this process uses " +
-                  t->rail.provider() +
-                  "; name one that all processes have with the parameter mtl_efa_provider_include");
-
-  if (card->address.size() != t->address_size) return refuse("its address has another format");
-
-  auto peer = std::make_unique<efa_peer>();
-  peer->uid = identity->uid;
-  peer->world_rank = identity->world_rank;
-  peer->hostname = card->host;
-  peer->nic = card->nic;
-  // Inside a node the provider's shared memory has rules of its own, and copies as fast as a NIC reads.
-  const bool shared = on_this_node(t, *card) && shares_memory(*t->traits);
-  const uint64_t longest = shared && !switched_on(kCrossMemoryAttachOff)
-                               ? std::min(card->eager_limit, t->traits->eager_limit_local)
-                               : card->eager_limit;
-  peer->piece = shared && t->config.options.chunk_size < 0 ? kPieceLocal : t->protocols.piece;
-  peer->pulls = t->protocols.pulls && !shared;
-  if (t->rail_count() > 1) {
-    peer->addresses = card->address;
-    peer->addresses.insert(peer->addresses.end(), card->more.begin(), card->more.end());
-  }
-  peer->eager_limit = std::min(t->protocols.eager_limit, longest);
-  peer->eager_limit_packed = std::min(t->protocols.eager_limit_packed, longest);
-  const int inserted = fi_av_insert(t->rail.av.get(), card->address.data(), 1, &peer->address, 0, nullptr);
-  if (inserted != 1)
-    return refuse(std::string("fi_av_insert failed on ") + t->rail.nic() + ": " +
-                  (inserted < 0 ? fi_strerror(-inserted) : "the provider does not take the address"));
-  t->peers.push_back(peer.get());
-  return peer.release();
-}
-
-namespace efa {
-
-std::vector<fi_addr_t> peer_rails(efa_transport* t, efa_peer* peer, unsigned count) {
-  if (peer->rails.empty()) peer->rails.push_back(peer->address);
-  const size_t size = t->address_size;
-  while (peer->rails.size() < count) {
-    // Our rail i talks to the peer's rail i, modulo the number that it has.
-    const auto mine = static_cast<unsigned>(peer->rails.size());
-    const size_t theirs = mine % (peer->addresses.size() / size);
-    const uint8_t* raw = peer->addresses.data() + theirs * size;
-    fi_addr_t address = FI_ADDR_UNSPEC;
-    const Rail& rail = t->rail_at(mine);
-    if (fi_av_insert(rail.av.get(), raw, 1, &address, 0, nullptr) != 1) {
-      t->report(EFA_REPORT_WARNING, "The address of " + to_string(peer) + " is not taken by NIC " +
-                                        rail.nic() + ", so long messages from it are not read by RDMA.");
-      return {};
-    }
-    peer->rails.push_back(address);
-  }
-  return peer->rails;
-}
-
-}  // namespace efa
-
-extern "C" void efa_peer_destroy(efa_transport* t, efa_peer* peer) {
-  efa::Guard guard(t);
-  std::erase(t->peers, peer);
-  // Operations in flight still refer to it, and a provider may still acknowledge packets to the address.
-  if (t->sends_posted || !t->pending.empty() || t->ready_to_send.size()) {
-    t->departed.emplace_back(peer);
-    return;
-  }
-  fi_av_remove(t->rail.av.get(), &peer->address, 1, 0);
-  for (unsigned i = 1; i < peer->rails.size(); ++i)
-    fi_av_remove(t->rail_at(i).av.get(), &peer->rails[i], 1, 0);
-  delete peer;
 }
 
 extern "C" void efa_close(efa_transport* t) {

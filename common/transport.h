@@ -121,6 +121,9 @@ typedef struct {
   void (*fatal)(const char* text);
   // The peer that has `rank` in `communicator`; NULL after having reported why not.
   efa_peer* (*resolve)(void* communicator, int32_t rank);
+  // Once more the card of the peer that was made with this uid, in memory from malloc that becomes the
+  // transport's; NULL if it is not to be had. Asked when a message is first read over several NICs.
+  void* (*card)(uint64_t uid, size_t* size);
   // Copies `size` packed bytes that begin at byte `offset` of the layout; return false if they cannot.
   bool (*pack)(void* layout, size_t offset, void* to, size_t size);
   bool (*unpack)(void* layout, size_t offset, const void* from, size_t size);

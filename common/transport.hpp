@@ -15,26 +15,13 @@
 #include "buffer_pool.hpp"
 #include "completion.hpp"
 #include "id_table.hpp"
+#include "peers.hpp"
 #include "pending.hpp"
 #include "rail.hpp"
 #include "registration.hpp"
 #include "tag.hpp"
 #include "transport.h"
 #include "wire.hpp"
-
-struct efa_peer {
-  fi_addr_t address = FI_ADDR_UNSPEC;
-  efa::PendingList pending;
-  uint64_t eager_limit = 0;         // of contiguous messages to this peer, bytes
-  uint64_t eager_limit_packed = 0;  // of noncontiguous ones
-  uint64_t piece = 0;               // of a contiguous rendezvous
-  bool pulls = false;               // it may be read from by RDMA
-  uint64_t uid = 0;
-  int32_t world_rank = -1;
-  std::string hostname, nic;
-  std::vector<uint8_t> addresses;  // of all its rails, if we have several
-  std::vector<fi_addr_t> rails;    // its address on each of our rails, once needed
-};
 
 namespace efa {
 
@@ -103,7 +90,8 @@ struct efa_transport {
   std::vector<std::unique_ptr<efa::Rail>> more_rails;  // for rendezvous data only
   efa::Registrations registrations;
   std::vector<uint8_t> card;
-  size_t address_size = 0;  // bytes of an endpoint's address
+  size_t address_size = 0;       // bytes of an endpoint's address
+  std::vector<uint8_t> address;  // of rail 0's
   efa::Stats stats;
   efa::BufferPool buffers{16 * efa::kMiB};
   std::unique_ptr<char[]> overflow;              // takes what is behind a receive's end; nobody reads it
@@ -111,8 +99,7 @@ struct efa_transport {
   std::vector<efa_request*> synchronous;         // eager synchronous sends that wait for theirs
   std::vector<efa::ControlOperation*> controls;  // unused ones
   std::vector<efa::ControlOperation*> all_controls;
-  std::vector<efa_peer*> peers;                     // all there are, for messages
-  std::vector<std::unique_ptr<efa_peer>> departed;  // peers that are gone but may still be referred to
+  efa::Peers peers;
   uint32_t next_handle = 0;
   bool draining = false;  // efa_close has begun: requests and their memory may be gone, `done` is not called
   bool closing = false;   // nothing is posted any more
@@ -175,6 +162,11 @@ void free_control(ControlOperation* control);
 
 // Makes receives take messages of up to `longest` bytes, however short they are: see recv.cpp.
 void make_overflow(efa_transport* t, size_t longest);
+
+// --- peers.cpp ----------------------------------------------------------------------------------------
+
+// Whether the provider moves messages inside the node through shared memory.
+bool shares_memory(const ProviderTraits& traits);
 // The addresses of `peer` on our first `count` rails; empty, after a report, if it cannot be reached on one.
 std::vector<fi_addr_t> peer_rails(efa_transport* t, efa_peer* peer, unsigned count);
 

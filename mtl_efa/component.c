@@ -77,6 +77,7 @@ static mca_mtl_base_module_t *component_init(MTL_EFA_INIT_ARGUMENTS)
         .report = report_once_per_node,
         .fatal = mtl_efa_fatal,
         .resolve = mtl_efa_resolve,
+        .card = mtl_efa_card,
         .pack = mtl_efa_pack,
         .unpack = mtl_efa_unpack,
     };

@@ -60,6 +60,7 @@ void mtl_efa_abort(void);
 int mtl_efa_publish(void);
 efa_peer *mtl_efa_resolve_proc(ompi_proc_t *proc);
 efa_peer *mtl_efa_resolve(void *communicator, int32_t rank);
+void *mtl_efa_card(uint64_t uid, size_t *size);
 int mtl_efa_add_procs(mca_mtl_base_module_t *mtl, size_t count, ompi_proc_t **procs);
 int mtl_efa_del_procs(mca_mtl_base_module_t *mtl, size_t count, ompi_proc_t **procs);
 void mtl_efa_identity(const opal_proc_t *proc, efa_identity *identity);

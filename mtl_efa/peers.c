@@ -24,6 +24,22 @@ int mtl_efa_publish(void)
     return rc;
 }
 
+/* What the process published; NULL if it published nothing. To be freed. */
+static void *card_of(const opal_process_name_t *name, size_t *size)
+{
+    void *card = NULL;
+    int rc;
+
+    OPAL_MODEX_RECV(rc, &mca_mtl_efa_component.mtl_version, name, &card, size);
+    return OMPI_SUCCESS == rc ? card : NULL;
+}
+
+void *mtl_efa_card(uint64_t uid, size_t *size)
+{
+    const opal_process_name_t name = {.jobid = (uint32_t) (uid >> 32), .vpid = (uint32_t) uid};
+    return card_of(&name, size);
+}
+
 /* Made by whichever thread comes first. */
 static opal_mutex_t resolve_lock = OPAL_MUTEX_STATIC_INIT;
 
@@ -31,12 +47,10 @@ efa_peer *mtl_efa_resolve_proc(ompi_proc_t *proc)
 {
     efa_identity identity;
     efa_peer *peer;
-    void *card = NULL;
     size_t size = 0;
-    int rc;
+    void *card = card_of(&proc->super.proc_name, &size);
 
-    OPAL_MODEX_RECV(rc, &mca_mtl_efa_component.mtl_version, &proc->super.proc_name, &card, &size);
-    if (OMPI_SUCCESS != rc || NULL == card) {
+    if (NULL == card) {
         char text[256];
         snprintf(
             text, sizeof text,

@@ -1,4 +1,6 @@
 // Peers: made from their cards when they are first used, refused in words, gone without harm.
+#include <set>
+
 #include "catch.hpp"
 #include "fake_fabric.hpp"
 
@@ -33,7 +35,7 @@ TEST_CASE("A peer knows who it is and how long an eager message to it may be") {
   CHECK(peer->eager_limit == 700);         // what it takes
   CHECK(peer->eager_limit_packed == 512);  // what we make
   CHECK(efa::to_string(peer) == "rank 5 on host far (NIC rdmap0s6)");
-  CHECK(peer->addresses.empty());  // one rail: nothing more is kept
+  CHECK(peer->rails.capacity() == 0);
   efa_peer_destroy(x.t, peer);
   CHECK(x.t->peers.empty());
 }
@@ -100,9 +102,89 @@ TEST_CASE("A peer that goes while messages to it are on their way stays until th
   const auto data = pattern(100);
   x.send(r, *peer, 1, data.data(), 100);
   efa_peer_destroy(x.t, peer);
-  CHECK(x.t->departed.size() == 1);
+  CHECK(x.t->peers.departed() == 1);
   x.fabric.fail(x.fabric.take(Call::tagged_send).context, FI_EIO, 13);
   x.progress();
   CHECK(r.times == 1);
   CHECK_THAT(x.reports.at(0), Contains("rank 5 on host far"));
+}
+
+TEST_CASE("Many peers share names, take whole blocks, and come and go without growing") {
+  Transport x;
+  std::vector<efa_peer*> peers;
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 1000; ++i) {
+      auto c = card();
+      c.host = "host" + std::to_string(i / 100);
+      c.nic = "nic" + std::to_string(i % 4);
+      peers.push_back(make(x, c));
+      REQUIRE(peers.back());
+      CHECK(reinterpret_cast<uintptr_t>(peers.back()) % 64 == 0);
+    }
+    CHECK(x.t->peers.size() == 1000);
+    CHECK(x.t->peers.names() == 14);
+    CHECK(std::set<efa_peer*>(peers.begin(), peers.end()).size() == 1000);
+    CHECK(x.t->peers.places() == 1024);
+    CHECK(peers[0]->hostname == peers[99]->hostname);
+    CHECK(peers[0]->nic == peers[996]->nic);
+    CHECK(efa::to_string(peers[250]) == "rank 5 on host host2 (NIC nic2)");
+    for (efa_peer* peer : peers) efa_peer_destroy(x.t, peer);
+    CHECK(x.t->peers.empty());
+    peers.clear();
+  }
+}
+
+TEST_CASE("A peer that comes in a departed one's place knows nothing of it") {
+  Transport x;
+  efa_peer* first = make(x, card());
+  first->rails = {1};
+  efa_peer_destroy(x.t, first);
+  efa_peer* second = make(x, card());
+  CHECK(second == first);
+  CHECK(second->rails.empty());
+  CHECK(x.t->peers.find([](const efa_peer*) { return true; }) == second);
+  efa_peer_destroy(x.t, second);
+  CHECK(x.t->peers.find([](const efa_peer*) { return true; }) == nullptr);
+}
+
+TEST_CASE("An address that the provider does not take leaves no peer behind") {
+  Transport x;
+  fi_ops_av refusing = *x.fabric.av.ops;
+  refusing.insert = [](fid_av*, const void*, size_t, fi_addr_t*, uint64_t, void*) { return -FI_ENOMEM; };
+  x.fabric.av.ops = &refusing;
+  CHECK(make(x, card()) == nullptr);
+  CHECK_THAT(x.reports.at(0), Contains("fi_av_insert failed"));
+  CHECK(x.t->peers.empty());
+}
+
+TEST_CASE("The address on a further rail is looked up once, when it is needed") {
+  Transport x;
+  Fabric second;
+  auto rail = std::make_unique<efa::Rail>();
+  rail->av.reset(&second.av);
+  rail->info.reset(fi_allocinfo());
+  rail->info->domain_attr->name = strdup("fake1");
+  x.t->more_rails.push_back(std::move(rail));
+  efa_peer* peer = make(x, card());
+  static int asked;
+  static bool there;
+  asked = 0;
+  there = false;
+  x.t->config.card = [](uint64_t uid, size_t* size) -> void* {
+    ++asked;
+    auto c = card();
+    c.more = {5, 6, 7, 8};
+    const auto bytes = c.serialize();
+    *size = bytes.size();
+    return there && uid == 55 ? std::memcpy(std::malloc(bytes.size()), bytes.data(), bytes.size()) : nullptr;
+  };
+  CHECK(efa::peer_rails(x.t, peer, 1) == std::vector<fi_addr_t>{77});
+  CHECK(asked == 0);
+  CHECK(efa::peer_rails(x.t, peer, 2).empty());  // it cannot be had
+  CHECK_THAT(x.reports.at(0), Contains("not known any more for NIC fake1"));
+  there = true;
+  CHECK(efa::peer_rails(x.t, peer, 2) == std::vector<fi_addr_t>{77, 77});
+  CHECK(efa::peer_rails(x.t, peer, 2).size() == 2);
+  CHECK(asked == 2);
+  efa_peer_destroy(x.t, peer);
 }

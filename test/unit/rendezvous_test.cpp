@@ -320,7 +320,14 @@ struct SecondRail {
     rail->info->fabric_attr->prov_name = strdup("efa");
     rail->info->domain_attr->name = strdup("fake1");
     x.t->more_rails.push_back(std::move(rail));
-    x.one.addresses = {1, 1, 1, 1, 2, 2, 2, 2};
+    x.t->config.card = [](uint64_t uid, size_t* size) -> void* {
+      efa::Card card;
+      card.address = {1, 1, 1, 1};
+      card.more = {2, 2, 2, 2};
+      const auto bytes = card.serialize();
+      *size = bytes.size();
+      return uid == 1001 ? std::memcpy(std::malloc(bytes.size()), bytes.data(), bytes.size()) : nullptr;
+    };
   }
   Fabric fabric;
 };
