@@ -46,10 +46,15 @@ NicPick pick_nics(const std::vector<Candidate>& candidates, int32_t local_rank, 
   std::vector<Nic> nics;
   const bool chosen =
       !parameters.nics.empty() || !parameters.filter.include.empty() || !parameters.filter.exclude.empty();
+  bool on_bus = false;
   for (const Candidate& c : candidates) {
+    const bool known =  // an interface is listed once per address family
+        std::any_of(nics.begin(), nics.end(), [&](const Nic& nic) { return nic.name == c.domain; });
     nics.push_back(nic_of(c));
-    if (!nics.back().pci && !chosen) return pick;
+    pick.usable += c.link_up && !known;
+    on_bus |= nics.back().pci.has_value() || c.provider == "efa";
   }
+  if (!on_bus && !chosen) return pick;
   const TopologyPtr machine = nics.empty() ? nullptr : load_this_machine();
   if (!machine) return pick;
 
@@ -58,7 +63,9 @@ NicPick pick_nics(const std::vector<Candidate>& candidates, int32_t local_rank, 
   place.binding = binding.get();
   place.local_rank = local_rank;
   place.local_size = local_ranks;
-  const NicChoice choice = NicAffinity(machine.get(), nics, parameters).choose(place);
+  const NicAffinity affinity(machine.get(), nics, parameters);
+  const NicChoice choice = affinity.choose(place);
+  pick.usable = nics.size() - affinity.skipped().size();
   if (choice.rails.empty()) {
     pick.error = choice.error +
                  " NICs are chosen by the parameters mtl_efa_nics, mtl_efa_nic_include and "

@@ -13,6 +13,7 @@ namespace efa {
 struct NicPick {
   // Into the candidates, nearest first; empty: none is a PCI device, or hwloc cannot help.
   std::vector<size_t> rails;
+  size_t usable = 0;  // NICs or interfaces that the processes of this node share
   std::string place;  // for messages: "NUMA node 1, nearest"
   std::string hint;   // what the user could do better; may be empty
   std::string error;  // the parameters leave no NIC: what is wrong and what to do

@@ -27,6 +27,8 @@
   NUMBER(verbose, 0, 0, 100, "level", 1,                                                                   \
          "What to print: 0 nothing but errors, 1 provider, NIC, NUMA node and protocols of each process, " \
          "20 and more for developers")                                                                     \
+  SWITCH(summary, false, 1,                                                                                \
+         "Print one line for the job: provider, NICs per node, rails, protocols, versions")                \
   NUMBER(priority, 60, 0, 100, "", 3,                                                                      \
          "Priority of the component, and so of pml/cm, when it is usable (pml/ob1 has 20, pml/ucx 51)")    \
   NUMBER(inject_limit, -1, -1, 65536, "bytes", 5,                                                          \
@@ -52,6 +54,9 @@
          "Least share of a long message for which another NIC is used")                                    \
   NUMBER(send_timeout, 120, 1, 86400, "seconds", 3,                                                        \
          "An operation that the provider refuses for this long fails with a message that names the peer")  \
+  NUMBER(contact_timeout, 60, 0, 86400, "seconds", 3,                                                      \
+         "After this time without an answer to the first message to a peer a warning names it and the usual "\
+         "causes, such as a security group (0: never)")                                                    \
   SWITCH(resolve_eagerly, false, 5, "Resolve all peers in MPI_Init rather than when they are first used")
 
 #define EFA_NUMBER(name, ...) long name;

@@ -98,6 +98,7 @@ extern "C" efa_peer* efa_peer_create(efa_transport* t, const efa_identity* ident
   peer->pulls = t->protocols.pulls && !shared;
   peer->eager_limit = std::min(t->protocols.eager_limit, longest);
   peer->eager_limit_packed = std::min(t->protocols.eager_limit_packed, longest);
+  if (t->contacts.enabled()) peer->pending.await_first();
   return peer;
 }
 
@@ -149,7 +150,10 @@ std::vector<fi_addr_t> peer_rails(efa_transport* t, efa_peer* peer, unsigned cou
 extern "C" void efa_peer_destroy(efa_transport* t, efa_peer* peer) {
   efa::Guard guard(t);
   // Operations in flight still refer to it, and a provider may still acknowledge packets to the address.
-  if (t->sends_posted || !t->pending.empty() || t->ready_to_send.size()) {
+  const bool referred_to = t->sends_posted || !t->pending.empty() || t->ready_to_send.size();
+  // MPI_Finalize lets all peers go before efa_close, which is to say who never answered.
+  if (!referred_to || !peer->contact || !peer->contact->warned) t->contacts.end(peer);
+  if (referred_to) {
     t->peers.retire(peer);
     return;
   }

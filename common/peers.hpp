@@ -13,6 +13,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "first_contact.hpp"
 #include "pending.hpp"
 
 namespace efa {
@@ -35,7 +36,8 @@ struct alignas(64) efa_peer {
   uint64_t uid = 0;
   const char* hostname = "";  // both belong to Peers, or are literals
   const char* nic = "";
-  std::vector<fi_addr_t> rails;  // its address on each of our rails, as far as they were needed
+  std::vector<fi_addr_t> rails;           // its address on each of our rails, as far as they were needed
+  std::unique_ptr<efa::Contact> contact;  // the first, until it completes; stays after an error
   efa_peer* next_unused = nullptr;
 };
 static_assert(sizeof(efa_peer) == 128);

@@ -15,8 +15,14 @@ namespace efa {
 class PendingList {
  public:
   bool empty() const { return head_ == nullptr; }
+  // Until the first operation comes the list is not empty, so that this one is noticed (first_contact.hpp)
+  // where others wait, and those that follow pay nothing for it. Only for a list without operations.
+  void await_first() { head_ = &first_; }
+  bool awaits_first() const { return head_ == &first_; }
+  void first_came() { head_ = nullptr; }
 
  private:
+  static inline efa_operation first_{};  // a mark; never posted
   friend class PendingQueue;
   efa_operation* head_ = nullptr;
   efa_operation* tail_ = nullptr;

@@ -83,6 +83,8 @@ void take_error(efa_transport* t, Rail& rail) {
   int done = poll(t, t->rail, t->cq);
   if (t->pulls_open || !t->pending.empty()) [[unlikely]]
     done += progress_rest(t);
+  if (done == 0 && t->contacts.open()) [[unlikely]]
+    t->contacts.poll(t);
   return done;
 }
 
@@ -107,6 +109,8 @@ void submit_refused(efa_transport* t, PendingList& list, efa_operation* op, int 
 
 void submit(efa_transport* t, PendingList& list, efa_operation* op) {
   int error = 0;
+  if (!list.empty() && list.awaits_first()) [[unlikely]]
+    t->contacts.begin(op);
   if (list.empty()) {
     error = op->post(t, op);
     if (error == 0) return;

@@ -76,13 +76,26 @@ bool open_rail(const fi_info* info, size_t peers, Rail& rail, std::string& why) 
   return true;
 }
 
-bool reads_natively(const Rail& rail) {
-  // FI_OPT_EFA_EMULATED_READ of rdma/fi_ext.h, since libfabric 1.18; the value is fixed, so that a component
-  // built with older headers asks newer libraries too. An older library does not know the option.
-  constexpr int kEmulatedRead = -(0xefa << 16) + 1;
+namespace {
+
+// FI_OPT_EFA_EMULATED_READ and _WRITE of rdma/fi_ext.h, since libfabric 1.18; the values are fixed, so that a
+// component built with older headers asks newer libraries too. An older library does not know the options.
+constexpr int kEmulatedRead = -(0xefa << 16) + 1, kEmulatedWrite = -(0xefa << 16) + 2;
+
+bool is_native(const Rail& rail, int emulation) {
   bool emulated = true;
   size_t size = sizeof emulated;
-  return fi_getopt(&rail.ep->fid, FI_OPT_ENDPOINT, kEmulatedRead, &emulated, &size) == 0 && !emulated;
+  return fi_getopt(&rail.ep->fid, FI_OPT_ENDPOINT, emulation, &emulated, &size) == 0 && !emulated;
+}
+
+}  // namespace
+
+bool reads_natively(const Rail& rail) {
+  return is_native(rail, kEmulatedRead);
+}
+
+bool writes_natively(const Rail& rail) {
+  return is_native(rail, kEmulatedWrite);
 }
 
 std::vector<uint8_t> rail_address(const Rail& rail, std::string& why) {

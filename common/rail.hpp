@@ -55,6 +55,8 @@ bool open_rail(const fi_info* info, size_t peers, Rail& rail, std::string& why);
 
 // Whether fi_read is the NIC's own RDMA; where it is not, the provider does it with messages, and so can we.
 bool reads_natively(const Rail& rail);
+// The same of fi_write.
+bool writes_natively(const Rail& rail);
 
 // The endpoint's address; empty with a reason on failure.
 std::vector<uint8_t> rail_address(const Rail& rail, std::string& why);

@@ -97,7 +97,7 @@ efa_result report_failure(efa_transport* t, const std::string& what, const efa_p
                           const efa_failure& failure) {
   // While closing, a message that fails is one that nobody received: its receiver is through with MPI already.
   t->report(t->draining ? EFA_REPORT_VERBOSE : EFA_REPORT_ERROR,
-            describe_failure(t, what + " " + to_string(peer), failure));
+            describe_failure(t, what + " " + to_string(peer), failure) + FirstContacts::words(t, peer));
   return result_of(failure.error);
 }
 
@@ -111,5 +111,6 @@ void efa_transport::report(efa_severity severity, const std::string& text) const
 void efa_transport::fatal(const std::string& text) {
   if (broken) return;
   broken = true;
-  config.fatal(text.c_str());
+  const std::string late = contacts.reminder(this);
+  config.fatal((late.empty() ? text : text + " " + late).c_str());
 }

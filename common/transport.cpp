@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <cstring>
 
+#include "efa_presence.hpp"
 #include "lists.hpp"
 #include "nic_choice.hpp"
 #include "scheduler.hpp"
+#include "usage.hpp"
 
 namespace efa {
 namespace {
@@ -88,31 +90,6 @@ bool decide_protocols(efa_transport* t, std::string& why) {
   return true;
 }
 
-void say_what_is_used(efa_transport* t, const NicPick& nic) {
-  const auto& self = t->config.self;
-  const Protocols& p = t->protocols;
-  const uint32_t library = fi_version();
-  const std::string version = std::to_string(FI_MAJOR(library)) + "." + std::to_string(FI_MINOR(library));
-  const std::string provider = t->rail.provider();
-  if (provider != "efa" && self.world_rank == 0)
-    t->report(EFA_REPORT_NOTICE, "no EFA device is used: MPI messages go over libfabric's provider " +
-                                     provider + " (libfabric " + version + ")");
-  std::string nics = t->rail.nic();
-  for (const auto& rail : t->more_rails) nics += std::string("+") + rail->nic();
-  const std::string reads = p.pulls ? "RDMA reads from " + std::to_string(p.pull_limit) + " on, of at most " +
-                                          std::to_string(p.read) + ", else "
-                                    : "";
-  t->report(EFA_REPORT_VERBOSE,
-            "rank " + std::to_string(self.world_rank) + " on host " + t->config.hostname + ": provider " +
-                provider + " (libfabric " + version + "), NIC " + nics + " (" +
-                (nic.place.empty() ? "no PCI device" : nic.place) + "); inject up to " +
-                std::to_string(p.inject_limit) + " bytes, eager up to " + std::to_string(p.eager_limit) +
-                " (noncontiguous " + std::to_string(p.eager_limit_packed) + "), then rendezvous: " + reads +
-                "pieces of " + std::to_string(p.piece) + " (noncontiguous " + std::to_string(p.staging) +
-                "), " + std::to_string(p.window) + " in flight");
-  if (!nic.hint.empty() && self.world_rank == 0) t->report(EFA_REPORT_VERBOSE, nic.hint);
-}
-
 // The further rails. Only reads go over them, so without RDMA read there are none.
 bool open_more_rails(efa_transport* t, const std::vector<Candidate>& offered, const NicPick& nic,
                      std::string& why) {
@@ -164,6 +141,7 @@ efa_transport::efa_transport(const efa_config& from, const efa::TagLayout& layou
       tags(layout),
       pending(static_cast<uint64_t>(from.options.send_timeout) * 1'000'000'000u),
       batch(static_cast<unsigned>(from.options.progress_batch)),
+      contacts(static_cast<uint64_t>(from.options.contact_timeout) * 1'000'000'000u),
       config(from) {}
 
 efa_transport::~efa_transport() = default;
@@ -173,6 +151,19 @@ extern "C" bool efa_available(const efa_options* options) {
   wish.include = efa::list_of(options->provider_include);
   wish.exclude = efa::list_of(options->provider_exclude);
   return wish.allows("efa") && !efa::Discovery(wish).offer("efa").empty();
+}
+
+extern "C" bool efa_unused(const efa_options* options, char* hint, size_t size) {
+  efa::Wish wish;
+  wish.include = efa::list_of(options->provider_include);
+  wish.exclude = efa::list_of(options->provider_exclude);
+  wish.library = fi_version();
+  // The usual case, without asking libfabric: efa_available has just found none.
+  if (wish.allows("efa") && !efa::kernel_efa_devices() && !efa::efa_functions(efa::kPciDevices)) return false;
+  efa::Discovery discovery(wish);
+  const std::string text = efa::unused_efa(efa::look_for_efa(discovery), wish, "");
+  std::snprintf(hint, size, "%s", text.c_str());
+  return !text.empty();
 }
 
 extern "C" efa_transport* efa_open(const efa_config* config) {
@@ -209,7 +200,7 @@ extern "C" efa_transport* efa_open(const efa_config* config) {
     efa_close(t.release());
     return refuse(why);
   }
-  say_what_is_used(t.get(), nic);
+  say_what_is_used(t.get(), discovery, wish, nic);
   return t.release();
 }
 
@@ -237,6 +228,8 @@ extern "C" void efa_close(efa_transport* t) {
     const uint64_t until = efa::monotonic_ns() + efa::kCloseDrain_ns;
     while (t->ep && (t->sends_posted || !t->pending.empty()) && !t->broken && efa::monotonic_ns() < until)
       efa_progress(t);
+    if (const std::string late = t->contacts.reminder(t); !late.empty() && !t->broken)
+      t->report(EFA_REPORT_WARNING, late);
     // libfabric 2.1's efa closes its shared memory before the messages that lie there unreceived, and then touches
     // them (test mpi/finalize unreceived crashed in one of twenty runs).
     if (t->ep && !t->broken && t->traits->name == "efa" && efa::shares_memory(*t->traits))

@@ -115,6 +115,8 @@ typedef struct {
   bool all_ranks_local;  // every rank of the job is on this node
   int32_t local_rank;    // this process's place among those of the job on this node
   int32_t local_ranks;
+  int32_t world_ranks;  // processes of the job
+  const char* mpi;      // for messages: "Open MPI 5.0.7"; NULL: unknown. Not copied
   // One paragraph for a person; no newline at the end.
   void (*report)(efa_severity, const char* text);
   // An error that belongs to no request: must not return to a healthy program.
@@ -141,6 +143,8 @@ typedef struct {
 
 // True if this machine has an EFA NIC that libfabric can use. Cheap enough to call before selection.
 bool efa_available(const efa_options* options);
+// True if it has one that is not available; `hint` says what keeps it from being used.
+bool efa_unused(const efa_options* options, char* hint, size_t size);
 // Opens the endpoint; NULL after having reported why not.
 efa_transport* efa_open(const efa_config* config);
 // Replaces efa_config.report; efa_open itself may want to speak through another one.

@@ -14,6 +14,7 @@
 
 #include "buffer_pool.hpp"
 #include "completion.hpp"
+#include "first_contact.hpp"
 #include "id_table.hpp"
 #include "peers.hpp"
 #include "pending.hpp"
@@ -74,10 +75,10 @@ struct efa_transport {
   uint64_t sends_posted = 0;  // that libfabric has not completed
   uint64_t pulls_open = 0;    // transfers that need the further rails to progress, on either side
   unsigned batch = 32;
-  iovec overflow_short{};  // what a receive of at most EFA_BOUNCE_SIZE bytes has beside its bounce
-  size_t parts_short = 1;  // 2 if it has that
-  size_t receive_room =
-      0;  // bytes that every receive must have, with the overflow buffer's help; 0: its own do
+  iovec overflow_short{};   // what a receive of at most EFA_BOUNCE_SIZE bytes has beside its bounce
+  size_t parts_short = 1;   // 2 if it has that
+  size_t receive_room = 0;  // bytes that every receive must have, with the overflow's help; 0: its own do
+  efa::FirstContacts contacts;
   efa_message* claimed_first = nullptr;  // taken out of matching by a probe, in the order of arrival
   efa_message* claimed_last = nullptr;
   std::recursive_mutex mutex;

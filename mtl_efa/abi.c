@@ -17,6 +17,18 @@
     CHECK(ompi_proc_t)         \
     CHECK(ompi_request_t)
 
+const char *mtl_efa_open_mpi(void)
+{
+    static char text[64];
+    char version[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int length = 0;
+
+    PMPI_Get_library_version(version, &length);
+    snprintf(text, sizeof text, "Open MPI %.*s", (int) strcspn(version + strlen("Open MPI v"), ", "),
+             version + strlen("Open MPI v"));
+    return text;
+}
+
 bool mtl_efa_abi_matches(char *why, size_t why_size)
 {
     char version[MPI_MAX_LIBRARY_VERSION_STRING] = "";

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ompi/mca/mtl/base/base.h"
 #include "opal/runtime/opal_progress.h"
@@ -30,7 +31,13 @@ static int component_close(void)
     return OMPI_SUCCESS;
 }
 
-/* Usable with an EFA NIC, or when the user asked for it; otherwise it is silently not there. */
+static bool speaks_for_job(void)
+{
+    return 0 == OMPI_PROC_MY_NAME->vpid;
+}
+
+/* Usable with an EFA NIC, or when the user asked for it; otherwise it is not there, silently unless the
+ * machine has an EFA device that something keeps from being used. */
 static int component_query(mca_base_module_t **module, int *priority)
 {
     char why[512];
@@ -38,6 +45,9 @@ static int component_query(mca_base_module_t **module, int *priority)
     *module = NULL;
     *priority = -1;
     if (!mtl_efa_named_by_user() && !efa_available(&mtl_efa_options)) {
+        if (speaks_for_job() && efa_unused(&mtl_efa_options, why, sizeof why)) {
+            mtl_efa_report(EFA_REPORT_NOTICE, why);
+        }
         return OPAL_ERR_NOT_AVAILABLE;
     }
     if (!efa_options_check(&mtl_efa_options, why, sizeof why)) {
@@ -73,6 +83,8 @@ static mca_mtl_base_module_t *component_init(MTL_EFA_INIT_ARGUMENTS)
             (uint32_t) ompi_process_info.num_local_peers + 1 >= (uint32_t) ompi_process_info.num_procs,
         .local_rank = ompi_process_info.my_local_rank,
         .local_ranks = (int32_t) ompi_process_info.num_local_peers + 1,
+        .world_ranks = (int32_t) ompi_process_info.num_procs,
+        .mpi = mtl_efa_open_mpi(),
         .hostname = ompi_process_info.nodename,
         .report = report_once_per_node,
         .fatal = mtl_efa_fatal,
@@ -107,9 +119,39 @@ static mca_mtl_base_module_t *component_init(MTL_EFA_INIT_ARGUMENTS)
     return &mtl_efa.super;
 }
 
+/* Set when pml/cm, and so this module, was selected. */
+static bool in_use;
+
+static int add_procs(mca_mtl_base_module_t *mtl, size_t count, ompi_proc_t **procs)
+{
+    in_use = true;
+    return mtl_efa_add_procs(mtl, count, procs);
+}
+
+/* Another pml has a higher priority: mtl_efa_priority is low, or the user's wish came through another way. */
+static void say_that_another_is_used(void)
+{
+    efa_limits limits;
+    char text[256];
+
+    efa_limits_get(mtl_efa.transport, &limits);
+    if (0 != strcmp(limits.provider, "efa") || !speaks_for_job()) {
+        return;
+    }
+    snprintf(text, sizeof text,
+             "EFA device found but not used: another pml of Open MPI (ob1 or ucx) was selected, since the "
+             "parameter "
+             "mtl_efa_priority is %ld. `--mca pml cm --mca mtl efa` asks for EFA.",
+             mtl_efa_options.priority);
+    mtl_efa_report(EFA_REPORT_NOTICE, text);
+}
+
 static int module_finalize(mca_mtl_base_module_t *mtl)
 {
     (void) mtl;
+    if (!in_use) {
+        say_that_another_is_used();
+    }
     opal_progress_unregister(progress);
     efa_close(mtl_efa.transport);
     mtl_efa.transport = NULL;
@@ -205,7 +247,7 @@ mtl_efa_module mtl_efa = {
         {
             .mtl_request_size = sizeof(mtl_efa_request) - sizeof(mca_mtl_request_t),
             .mtl_flags = MTL_EFA_FLAGS,
-            .mtl_add_procs = mtl_efa_add_procs,
+            .mtl_add_procs = add_procs,
             .mtl_del_procs = mtl_efa_del_procs,
             .mtl_finalize = module_finalize,
             .mtl_send = mtl_efa_send,

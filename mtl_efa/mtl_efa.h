@@ -47,6 +47,8 @@ bool mtl_efa_named_by_user(void);
 /* --- abi.c --- */
 /* False, with a reason, if the running Open MPI is not the one this was built for. */
 bool mtl_efa_abi_matches(char *why, size_t why_size);
+/* "Open MPI 5.0.7", the running one. */
+const char *mtl_efa_open_mpi(void);
 
 /* --- report.c --- */
 void mtl_efa_report(efa_severity severity, const char *text);

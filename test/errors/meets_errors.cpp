@@ -4,7 +4,11 @@
 //   meets_errors sends              rank 0 sends to rank 1 until an error comes, at most 2000 messages
 //   meets_errors contexts           communicators are duplicated and not freed until an error comes
 //   meets_errors exits              rank 1 ends without MPI_Finalize while rank 0 waits for it
+//   meets_errors stops SECONDS      rank 1 is stopped (SIGSTOP) so long before it receives
+//   meets_errors leaves SECONDS     rank 0 waits so long for a send, and no longer; rank 1 does not receive it
+//   meets_errors computes SECONDS   rank 1 stays away from MPI so long before it receives
 #include <mpi.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -94,6 +98,46 @@ void say(const char* what, int error) {
   std::exit(1);
 }
 
+// A short message, which needs nothing of the peer's program, and one that is longer than what is injected.
+[[noreturn]] void is_late(const char* seconds, bool stopped) {
+  std::vector<char> data(8000);
+  if (rank == 1 && stopped) {
+    // The shell lives on while this process is stopped, and wakes it.
+    const std::string wake = "(sleep " + std::string(seconds) + "; kill -CONT " + std::to_string(getpid()) +
+                             ") </dev/null >/dev/null 2>&1 &";
+    if (std::system(wake.c_str()) != 0) std::exit(1);
+    raise(SIGSTOP);
+  } else if (rank == 1) {
+    sleep(static_cast<unsigned>(std::atoi(seconds)));
+  }
+  for (const int size : {8, 8000}) {
+    const int error = rank == 0
+                          ? MPI_Send(data.data(), size, MPI_CHAR, 1, 7, MPI_COMM_WORLD)
+                          : MPI_Recv(data.data(), size, MPI_CHAR, 0, 7, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    if (error == MPI_SUCCESS) continue;
+    say(rank == 0 ? "send" : "receive", error);
+    MPI_Abort(MPI_COMM_WORLD, 3);
+  }
+  MPI_Finalize();
+  std::printf("end of test\n");
+  std::exit(0);
+}
+
+// What nobody receives may stay on its way until MPI_Finalize.
+[[noreturn]] void leaves(const char* seconds) {
+  if (rank == 0) {
+    char byte = 0;
+    MPI_Request request;
+    MPI_Isend(&byte, 1, MPI_CHAR, 1, 7, MPI_COMM_WORLD, &request);
+    const double begin = MPI_Wtime();
+    for (int done = 0; !done && MPI_Wtime() - begin < std::atoi(seconds);)
+      MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+  }
+  MPI_Finalize();
+  std::printf("end of test\n");
+  std::exit(0);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -103,8 +147,12 @@ int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "";
   if (what == "stalled" && argc == 3) stalled(static_cast<unsigned>(std::atoi(argv[2])));
   if (what == "sends") sends();
+  if (what == "leaves" && argc == 3) leaves(argv[2]);
   if (what == "contexts") contexts();
   if (what == "exits") exits();
-  std::fprintf(stderr, "usage: meets_errors stalled SECONDS | sends | contexts | exits\n");
+  if ((what == "stops" || what == "computes") && argc == 3) is_late(argv[2], what == "stops");
+  std::fprintf(stderr,
+               "usage: meets_errors stalled SECONDS | sends | contexts | exits | leaves SECONDS | stops "
+               "SECONDS | computes SECONDS\n");
   MPI_Abort(MPI_COMM_WORLD, 2);
 }
