@@ -5,6 +5,7 @@
 #include <rdma/fi_tagged.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 #include "efa_presence.hpp"

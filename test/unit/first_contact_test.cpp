@@ -268,7 +268,8 @@ TEST_CASE("A new peer is watched unless the time is 0") {
   efa_peer_destroy(x.t, peer);
 }
 
-TEST_CASE("A peer that goes while its first message is in flight is not warned of") {
+TEST_CASE("A peer that goes while its first message is in flight") {
+  const bool late = GENERATE(false, true);
   Watched x;
   efa::Card card;
   card.provider = "efa";
@@ -282,10 +283,26 @@ TEST_CASE("A peer that goes while its first message is in flight is not warned o
   const char byte = 'x';
   Request r;
   x.send(r, *peer, 3, &byte, 1);
+  if (late) x.wait(9);
   efa_peer_destroy(x.t, peer);
   x.wait(9);
-  CHECK(x.reports.empty());
-  x.fabric.complete(x.fabric.take(Call::tagged_send));
-  x.progress();
-  CHECK(r.times == 1);
+  CHECK(x.reports.size() == (late ? 1 : 0));  // nobody is warned of who is gone
+  if (late)
+    CHECK_THAT(x.t->contacts.reminder(x.t), Contains("never had an answer from rank 5 on host far"));
+  else
+    CHECK(x.t->contacts.reminder(x.t).empty());
+  x.t->draining = true;  // as efa_close begins
+  const Posted first = x.fabric.take(Call::tagged_send);
+  SECTION("an answer at the last moment") {
+    x.fabric.complete(first);
+    x.progress();
+    CHECK(x.t->contacts.reminder(x.t).empty());
+  }
+  SECTION("or an error then: the peer has closed its endpoint") {
+    x.fabric.fail(first.context, FI_EIO, 13);
+    x.progress();
+    CHECK(x.t->contacts.reminder(x.t).empty() == !late);
+  }
+  CHECK(x.reports.size() == (late ? 1 : 0));
+  CHECK(x.t->sends_posted == 0);
 }

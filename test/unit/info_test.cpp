@@ -1,7 +1,14 @@
 // mtl_efa_info: its judgement of a node, and the maps that it shows.
 #include <rdma/fabric.h>
 
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <set>
+
 #include "catch.hpp"
+#include "instances.hpp"
+#include "picture.hpp"
 #include "placement.hpp"
 #include "preflight.hpp"
 #include "show.hpp"
@@ -67,6 +74,22 @@ TEST_CASE("Each fault is one finding with a remedy") {
        "EFA NIC", "no efa provider", "LD_LIBRARY_PATH"},
       {[](PreflightFacts& f) { f.nics = f.nics_up = 0; }, Level::failure, "EFA NIC", "libfabric offers none",
        "uverbs"},
+      {[](PreflightFacts& f) { f.nics = f.nics_up = f.kernel_devices = 0, f.bus_devices = 4; },
+       Level::failure, "EFA NIC", "EFA device found but not used: 4 on the PCI bus", "modprobe efa"},
+      {[](PreflightFacts& f) {
+         f.nics = f.nics_up = f.kernel_devices = 0, f.instance = "p4d.24xlarge", f.instance_nics = 4;
+       },
+       Level::failure, "EFA NIC", "launched without an EFA network interface", "type efa"},
+      {[](PreflightFacts& f) {
+         f.nics = f.nics_up = 0, f.provider_built_in = false, f.provider_filter = "tcp";
+       },
+       Level::failure, "EFA NIC", "FI_PROVIDER=tcp", "Unset"},
+      {[](PreflightFacts& f) { f.nics = f.nics_up = 3; }, Level::warning, "EFA NIC",
+       "libfabric offers 3 of the 4 that the kernel shows", "/dev/infiniband"},
+      {[](PreflightFacts& f) {
+         f.nics = f.nics_up = f.kernel_devices = 1, f.instance = "p4d.24xlarge", f.instance_nics = 4;
+       },
+       Level::warning, "EFA NIC", "1 of the 4 that p4d.24xlarge can have", "each network card"},
       {[](PreflightFacts& f) { f.nics_up = 3; }, Level::warning, "EFA NIC", "1 of 4 have their link down",
        "ibv_devinfo"},
       {[](PreflightFacts& f) { f.troubles = {"fi_endpoint failed on rdmap16s27-rdm"}; }, Level::failure,
@@ -130,6 +153,113 @@ TEST_CASE("Maps of an instance type are those of the ranks themselves") {
   wrong.nics = "mlx5_0";
   CHECK_THAT(place_ranks(*node, 4, Binding::core, wrong).error, Contains("mlx5_0"));
   CHECK_FALSE(instance_node("p4d.unheard"));
+}
+
+namespace {
+
+size_t count(const std::string& text, const std::string& part) {
+  size_t times = 0;
+  for (size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) ++times;
+  return times;
+}
+
+// (x, y, width, height) of every rectangle of a kind.
+std::vector<std::array<int, 4>> rectangles(const std::string& svg, const std::string& kind) {
+  std::vector<std::array<int, 4>> found;
+  for (size_t at = 0; (at = svg.find("<rect class=\"" + kind + "\"", at)) != std::string::npos; ++at) {
+    std::array<int, 4> r{};
+    REQUIRE(std::sscanf(svg.c_str() + svg.find(" x=", at), " x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"",
+                        &r[0], &r[1], &r[2], &r[3]) == 4);
+    found.push_back(r);
+  }
+  return found;
+}
+
+bool inside(const std::array<int, 4>& r, const std::array<int, 4>& of) {
+  return r[0] >= of[0] && r[1] >= of[1] && r[0] + r[2] <= of[0] + of[2] && r[1] + r[3] <= of[1] + of[3];
+}
+
+bool overlap(const std::array<int, 4>& a, const std::array<int, 4>& b) {
+  return a[0] < b[0] + b[2] && b[0] < a[0] + a[2] && a[1] < b[1] + b[3] && b[1] < a[1] + a[3];
+}
+
+}  // namespace
+
+TEST_CASE("The picture: cores with their ranks and NICs, NICs in the colour of their switch") {
+  const auto node = instance_node("p5.48xlarge");
+  REQUIRE(node);
+  const Placement placement = place_ranks(*node, 8, Binding::core, {});
+  const Picture picture = picture_of(*node, placement);
+  REQUIRE(picture.packages.size() == 2);
+  CHECK(picture.elsewhere.empty());
+  const PictureNuma& second = picture.packages[1].numa_nodes.at(0);
+  CHECK(second.cores.size() == 48);
+  CHECK(second.nics.size() == 16);
+  CHECK(second.cores[13].core == 61);
+  CHECK(second.cores[13].rank == 5);
+  CHECK(second.cores[13].nic == placement.ranks[5].rails[0]);
+  const PictureNic* nic = picture.find(second.cores[13].nic);
+  REQUIRE(nic);
+  CHECK(nic->ranks == std::vector<size_t>{5});
+  CHECK(picture.find(0)->group == picture.find(3)->group);
+  CHECK(picture.find(0)->group != picture.find(4)->group);
+  std::set<std::string> colours;
+  for (size_t k = 0; k < 32; ++k) colours.insert(picture.find(k)->colour.hex());
+  CHECK(colours.size() == 32);
+
+  // Ranks that share cores: each is shown on some of them.
+  const Picture shared = picture_of(*node, place_ranks(*node, 6, Binding::numa, {}));
+  std::set<size_t> ranks;
+  for (const auto& core : shared.packages[0].numa_nodes[0].cores) ranks.insert(core.rank);
+  CHECK(ranks == std::set<size_t>{0, 2, 4});
+
+  const Picture loose = picture_of(*node, place_ranks(*node, 8, Binding::none, {}));
+  CHECK(loose.packages[0].numa_nodes[0].cores[0].rank == kNobody);
+}
+
+TEST_CASE("The SVG of every instance type: a square per core, a card per NIC, nothing outside its panel") {
+  for (const auto& instance : instances()) {
+    INFO(instance.name);
+    const auto node = instance_node(std::string(instance.name));
+    REQUIRE(node);
+    const std::string svg =
+        svg_of(*node, place_ranks(*node, instance.cores(), Binding::core, {}), "one per core");
+    CHECK(svg.starts_with("<svg "));
+    CHECK(svg.ends_with("</svg>\n"));
+    const auto cores = rectangles(svg, "core"), cards = rectangles(svg, "card"),
+               numa = rectangles(svg, "numa"), packages = rectangles(svg, "package");
+    CHECK(cores.size() == static_cast<size_t>(instance.cores()));
+    CHECK(cards.size() == instance.nics.size());
+    CHECK(numa.size() == instance.numa_nodes);
+    CHECK(count(svg, "class=\"rank\"") == cores.size());
+    CHECK(count(svg, "#e3e7ec") == 0);  // no core is without a rank
+    for (const auto& nic : instance.nics) CHECK(count(svg, ">" + rdma_device_name(nic.pci) + "<") == 1);
+    const auto held = [](const auto& r, const auto& panels) {
+      return std::ranges::any_of(panels, [&](const auto& panel) { return inside(r, panel); });
+    };
+    for (const auto& core : cores) CHECK(held(core, numa));
+    for (const auto& card : cards) CHECK((held(card, numa) || held(card, packages)));
+    for (const auto& each : numa) CHECK(held(each, packages));
+    for (size_t i = 0; i < cards.size(); ++i)
+      for (size_t k = 0; k < i; ++k) CHECK_FALSE(overlap(cards[i], cards[k]));
+    for (size_t i = 1; i < cores.size(); ++i) CHECK_FALSE(overlap(cores[i], cores[i - 1]));
+  }
+}
+
+TEST_CASE("The SVG says what is unusual, and escapes what it quotes") {
+  auto node = instance_node("p4d.24xlarge");
+  REQUIRE(node);
+  node->title = "a <b> & \"c\"";
+  node->nics[1].nic.link_up = false;
+  node->nics[2].reads = false;
+  NicParameters two;
+  two.rails = 2;
+  const std::string svg = svg_of(*node, place_ranks(*node, 4, Binding::core, two), "four");
+  CHECK_THAT(svg, Contains("a &lt;b&gt; &amp; &quot;c&quot;") && !Contains("<b>"));
+  CHECK_THAT(svg, Contains(">link down<") && Contains("1 with the link down") && Contains("no RDMA"));
+  CHECK_THAT(svg, Contains("+ rail of "));
+  const std::string loose = svg_of(*node, place_ranks(*node, 4, Binding::none, {}), "four");
+  CHECK_THAT(loose, Contains("no rank is bound to one"));
 }
 
 TEST_CASE("Numbers as ranges") {

@@ -1,6 +1,8 @@
 #!/bin/sh
-# info_test.sh MTL_EFA_INFO   Exit statuses and outputs of the tool.
-tool=$1
+# info_test.sh MTL_EFA_INFO INSTANCE_TABLES   Exit statuses and outputs of the tool.
+tool=$1 tables=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 failed=0
 expect() { # STATUS TEXT ARGUMENTS...
   status=$1 text=$2
@@ -28,4 +30,26 @@ expect 2 "what is 'x'" x
 expect 2 "does not go with" --check --instance p4d.24xlarge
 "$tool" --check --json | python3 -m json.tool >/dev/null || { echo "--check --json is not JSON"; failed=1; }
 "$tool" --instance p5.48xlarge --json | python3 -m json.tool >/dev/null || { echo "--json is not JSON"; failed=1; }
+for what in --protocols --parameters; do
+  "$tool" $what --json | python3 -m json.tool >/dev/null || { echo "$what --json is not JSON"; failed=1; }
+done
+for arguments in "" "--instance hpc7a.96xlarge" "--instance p5.48xlarge --ranks 8 --rails 4"; do
+  "$tool" $arguments --svg - | python3 -c 'import sys, xml.dom.minidom as x; assert x.parse(sys.stdin).documentElement.tagName == "svg"' ||
+    { echo "--svg $arguments is not SVG"; failed=1; }
+done
+expect 1 "cannot be written" --instance p4d.24xlarge --svg /nosuch/file
+expect 2 "--svg draws the machine" --svg - --json
+# A machine with EFA devices that nothing drives, as hwloc sees it.
+"$tables" --hwloc p4d.24xlarge >"$work/p4d.xml"
+if [ ! -e /sys/class/infiniband ] || [ -z "$(ls /sys/class/infiniband)" ]; then
+  HWLOC_XMLFILE=$work/p4d.xml expect 1 "EFA device found but not used: 4 on the PCI bus" --check
+fi
+# At a terminal that shows them, colours and lines; else plain text.
+plain=$("$tool" --instance p4d.24xlarge | LC_ALL=C grep -c '[^ -~]')
+[ "$plain" = 0 ] || { echo "not plain text when not a terminal"; failed=1; }
+if command -v script >/dev/null; then
+  fancy() { TERM=xterm LC_ALL=C.UTF-8 script -qec "$tool --instance p4d.24xlarge" /dev/null; }
+  [ "$(fancy | grep -o '■' | wc -l)" = 52 ] || { echo "at a terminal: not a square per core and NIC"; failed=1; }
+  [ "$(NO_COLOR=1 fancy | grep -c '■')" = 0 ] || { echo "colours in spite of NO_COLOR"; failed=1; }
+fi
 exit $failed

@@ -12,6 +12,8 @@
 #include <string>
 
 #include "discovery.hpp"
+#include "efa_presence.hpp"
+#include "instances.hpp"
 #include "preflight.hpp"
 
 namespace efa {
@@ -41,6 +43,21 @@ std::string open_mpi_in_path() {
   return v == std::string::npos ? "" : text.substr(v + 2, text.find_last_not_of(" \n") - v - 1);
 }
 
+// EFA devices that hwloc knows: also of a machine that is described in HWLOC_XMLFILE.
+int functions_in(hwloc_topology_t topology) {
+  int count = 0;
+  for (hwloc_obj_t device = nullptr; topology && (device = hwloc_get_next_pcidev(topology, device));)
+    count += device->attr->pcidev.vendor_id == 0x1d0f && (device->attr->pcidev.device_id & 0xfff0) == 0xefa0;
+  return count;
+}
+
+// The type of this instance: EC2 gives it as the machine's name.
+const InstanceType* instance_of(hwloc_topology_t topology) {
+  const char* name =
+      topology ? hwloc_obj_get_info_by_name(hwloc_get_root_obj(topology), "DMIProductName") : nullptr;
+  return name ? find_instance(name) : nullptr;
+}
+
 }  // namespace
 
 PreflightFacts gather(const Node& node, int ranks) {
@@ -51,6 +68,12 @@ PreflightFacts gather(const Node& node, int ranks) {
   const auto providers = Discovery::known_providers();
   facts.provider_built_in = std::ranges::find(providers, "efa") != providers.end();
   facts.kernel_devices = kernel_efa_devices();
+  facts.bus_devices = std::max(efa_functions(kPciDevices), functions_in(node.topology.get()));
+  if (const char* filter = std::getenv("FI_PROVIDER")) facts.provider_filter = filter;
+  if (const InstanceType* instance = instance_of(node.topology.get())) {
+    facts.instance = instance->name;
+    facts.instance_nics = static_cast<int>(instance->nics.size());
+  }
   if (node.provider == "efa") {
     const UsableNics usable = usable_nics(node.plain_nics(), {});
     facts.nics = facts.nics_up = static_cast<int>(usable.nics.size());

@@ -1,15 +1,20 @@
 // mtl_efa_info: what the component sees on this node, whom it would give which NIC, and whether anything is in
 // its way. Needs neither an MPI job nor root.
 #include <getopt.h>
+#include <langinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <clocale>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 #include <utility>
 
 #include "instances.hpp"
+#include "picture.hpp"
 #include "show.hpp"
 
 namespace {
@@ -34,7 +39,8 @@ constexpr const char* kUsageText =
                      3: warnings, 1: failures
   --protocols        the protocol table with its thresholds
   --parameters       every parameter of the component
-  --json             for scripts
+  --svg FILE         the machine as a drawing, with the ranks; "-": to standard output
+  --json             for scripts; goes with all of the above but --svg
   --version, --help
 )";
 
@@ -56,7 +62,7 @@ struct Request {
   int ranks = 0;  // 0: one per core
   Binding binding = Binding::core;
   NicParameters parameters;
-  std::string instance;
+  std::string instance, svg;
   bool check = false, protocols = false, show_options = false, map = false, json = false;
 };
 
@@ -75,6 +81,7 @@ Request parse(int argc, char** argv) {
     kProtocols,
     kParameters,
     kJson,
+    kSvg,
     kVersion,
     kHelp
   };
@@ -91,6 +98,7 @@ Request parse(int argc, char** argv) {
                                    {"protocols", no_argument, nullptr, kProtocols},
                                    {"parameters", no_argument, nullptr, kParameters},
                                    {"json", no_argument, nullptr, kJson},
+                                   {"svg", required_argument, nullptr, kSvg},
                                    {"version", no_argument, nullptr, kVersion},
                                    {"help", no_argument, nullptr, kHelp},
                                    {}};
@@ -130,6 +138,9 @@ Request parse(int argc, char** argv) {
       case kJson:
         request.json = true;
         break;
+      case kSvg:
+        request.svg = optarg;
+        break;
       case kBind:
         if (const auto binding = parse_binding(optarg))
           request.binding = *binding;
@@ -156,7 +167,47 @@ Request parse(int argc, char** argv) {
   if (optind < argc) usage("what is '" + std::string(argv[optind]) + "'?");
   if (request.check && !request.instance.empty())
     usage("--check is about this node; it does not go with --instance");
+  if (!request.svg.empty() && (request.check || request.json || request.protocols || request.show_options))
+    usage("--svg draws the machine; it does not go with --check, --json, --protocols or --parameters");
   return request;
+}
+
+// Whether to draw with colours and lines: for a person at a terminal that shows them.
+bool is_fancy() {
+  const char* terminal = std::getenv("TERM");
+  const char* plain = std::getenv("NO_COLOR");
+  std::setlocale(LC_CTYPE, "");
+  return isatty(STDOUT_FILENO) && terminal && std::string(terminal) != "dumb" && !(plain && *plain) &&
+         std::string(nl_langinfo(CODESET)) == "UTF-8";
+}
+
+const char* word_of(Binding binding) {
+  switch (binding) {
+    case Binding::core:
+      return "bound to cores";
+    case Binding::numa:
+      return "bound to NUMA nodes";
+    case Binding::socket:
+      return "bound to packages";
+    case Binding::none:
+      return "not bound";
+  }
+  return "?";
+}
+
+// False after a message.
+bool write_svg(const std::string& path, const Node& node, const Placement& placement,
+               const Request& request) {
+  std::string what = "no ranks: these are no EFA NICs";
+  if (!placement.ranks.empty())
+    what = std::to_string(placement.ranks.size()) + " ranks, " + word_of(request.binding);
+  const std::string svg = svg_of(node, placement, what);
+  FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "w");
+  bool good = file && std::fwrite(svg.data(), 1, svg.size(), file) == svg.size();
+  if (file && file != stdout) good = std::fclose(file) == 0 && good;
+  if (!good)
+    std::fprintf(stderr, "mtl_efa_info: %s cannot be written: %s\n", path.c_str(), std::strerror(errno));
+  return good;
 }
 
 Node wanted_node(const Request& request) {
@@ -179,14 +230,14 @@ int check(const Request& request, bool fancy) {
 
 int main(int argc, char** argv) {
   const Request request = parse(argc, argv);
-  const bool fancy = isatty(STDOUT_FILENO);
+  const bool fancy = is_fancy();
   if (request.instance == "list") {
     for (const auto& each : instances()) std::printf("%s\n", std::string(each.name).c_str());
     return kGood;
   }
   if (request.check) return check(request, fancy);
-  if (request.protocols) show_protocols();
-  if (request.show_options) show_parameters();
+  if (request.protocols) request.json ? show_protocols_json() : show_protocols();
+  if (request.show_options) request.json ? show_parameters_json() : show_parameters();
   if (request.protocols || request.show_options) return kGood;
 
   const Node node = wanted_node(request);
@@ -196,7 +247,10 @@ int main(int argc, char** argv) {
   placement.load.resize(node.nics.size());
   if (node.provider == "efa" && !node.nics.empty())
     placement = place_ranks(node, ranks, request.binding, request.parameters);
-  if (request.json) {
+  if (!request.svg.empty()) {
+    if (!write_svg(request.svg, node, placement, request)) return kFailure;
+    if (!placement.error.empty()) std::fprintf(stderr, "mtl_efa_info: %s\n", placement.error.c_str());
+  } else if (request.json) {
     show_node_json(node, placement);
   } else {
     show_node(node, placement, fancy);

@@ -23,8 +23,17 @@ NodeNic probe(const Candidate& candidate) {
   each.endpoints = candidate.info->domain_attr->ep_cnt;
   Rail rail;
   if (candidate.provider == "efa" && candidate.link_up && open_rail(candidate.info, 1, rail, each.trouble))
-    each.reads = reads_natively(rail);
+    each.reads = reads_natively(rail), each.writes = writes_natively(rail);
   return each;
+}
+
+std::string versions_of(const fi_info* info) {
+  const uint32_t version = info->fabric_attr->prov_version;
+  std::string text = std::to_string(FI_MAJOR(version)) + "." + std::to_string(FI_MINOR(version));
+  const fi_device_attr* device = info->nic ? info->nic->device_attr : nullptr;
+  if (device && device->driver && *device->driver) text += std::string(", driver ") + device->driver;
+  if (device && device->firmware && *device->firmware) text += std::string(", firmware ") + device->firmware;
+  return text;
 }
 
 }  // namespace
@@ -49,6 +58,7 @@ Node this_node() {
       Discovery::known_providers());
   node.provider = choice.provider;
   if (choice.index >= 0) {
+    node.versions = versions_of(offered.front().info);
     // libfabric lists an interface once per address family; affinity drops the doubles of NICs itself.
     for (const auto& candidate : offered) {
       const bool known = std::ranges::any_of(
@@ -70,6 +80,7 @@ std::optional<Node> instance_node(const std::string& name) {
     NodeNic each;
     each.nic = {rdma_device_name(device.pci) + "-rdm", device.pci, instance->nic_gbps * kGiga, true, "efa"};
     each.reads = instance->rdma_read;
+    each.writes = instance->rdma_write;
     node.nics.push_back(each);
   }
   return node;

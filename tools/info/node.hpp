@@ -13,6 +13,7 @@ namespace efa {
 struct NodeNic {
   Nic nic;
   bool reads = false;      // RDMA read by the NIC itself
+  bool writes = false;     // and RDMA write
   uint64_t endpoints = 0;  // that it can have; 0: unknown
   std::string trouble;     // why its endpoint could not be opened; empty: it could, or nobody tried
 };
@@ -22,6 +23,7 @@ struct Node {
   bool is_here = false;   // this machine
   std::string provider;   // whose NICs these are; empty: there is none
   std::string libfabric;  // version of the library, "" for another machine
+  std::string versions;   // of the provider, and of the NICs' driver and firmware as far as libfabric tells
   TopologyPtr topology;   // null: hwloc failed
   std::vector<NodeNic> nics;
 

@@ -1,7 +1,8 @@
 #include "placement.hpp"
 
-#include <cstdlib>
 #include <memory>
+
+#include "show.hpp"
 
 namespace efa {
 namespace {
@@ -29,16 +30,11 @@ BitmapPtr binding_of(hwloc_topology_t topology, int rank, int ranks, Binding bin
   return set;
 }
 
-std::string cores_text(hwloc_topology_t topology, hwloc_const_cpuset_t set) {
-  BitmapPtr cores(hwloc_bitmap_alloc());
-  for (hwloc_obj_t core = nullptr; (core = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_CORE, core));) {
-    if (hwloc_bitmap_intersects(core->cpuset, set)) hwloc_bitmap_set(cores.get(), core->logical_index);
-  }
-  char* text = nullptr;
-  if (hwloc_bitmap_list_asprintf(&text, cores.get()) < 0) return "";
-  const std::string list = text;
-  std::free(text);
-  return list;
+std::vector<size_t> cores_of(hwloc_topology_t topology, hwloc_const_cpuset_t set) {
+  std::vector<size_t> cores;
+  for (hwloc_obj_t core = nullptr; (core = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_CORE, core));)
+    if (hwloc_bitmap_intersects(core->cpuset, set)) cores.push_back(core->logical_index);
+  return cores;
 }
 
 }  // namespace
@@ -71,7 +67,8 @@ Placement place_ranks(const Node& node, int ranks, Binding binding, const NicPar
       return placement;
     }
     RankPlace each;
-    each.cores = bound ? cores_text(node.topology.get(), bound.get()) : "not bound";
+    if (bound) each.core_list = cores_of(node.topology.get(), bound.get());
+    each.cores = bound ? ranges(each.core_list) : "not bound";
     for (const auto& rail : choice.rails) each.rails.push_back(rail.nic);
     each.nearness = choice.rails.front().nearness;
     ++placement.load[each.rails.front()];

@@ -15,8 +15,9 @@ enum class Binding { core, numa, socket, none };
 std::optional<Binding> parse_binding(std::string_view text);  // "core", "numa", "socket", "none"
 
 struct RankPlace {
-  std::string cores;          // where it is bound, as hwloc lists cores; "not bound"
-  std::vector<size_t> rails;  // indices of Node::nics, rail 0 first
+  std::string cores;              // where it is bound, as hwloc lists cores; "not bound"
+  std::vector<size_t> core_list;  // the same as hwloc's numbers; empty: not bound
+  std::vector<size_t> rails;      // indices of Node::nics, rail 0 first
   Nearness nearness = Nearness::kUnknown;
 };
 

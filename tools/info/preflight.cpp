@@ -46,6 +46,7 @@ class Judge {
   }
 
   void nics();
+  void no_nic();
   void libfabric();
   void memory();
   void processes();
@@ -57,23 +58,44 @@ class Judge {
   const PreflightFacts& f;
 };
 
-void Judge::nics() {
-  if (f.nics == 0 && f.kernel_devices == 0)
+// Nothing that libfabric offers: how far does the device come, and what stops it there?
+void Judge::no_nic() {
+  const std::string shown = "the kernel shows " + std::to_string(f.kernel_devices) + ", but ";
+  if (f.kernel_devices == 0 && f.bus_devices > 0)
+    return fail("EFA NIC",
+                "EFA device found but not used: " + std::to_string(f.bus_devices) +
+                    " on the PCI bus, but the kernel's driver shows none",
+                "Load the driver: modprobe efa (the EFA installer brings it). In a container pass "
+                "/dev/infiniband and "
+                "/sys/class/infiniband through.");
+  if (f.kernel_devices == 0 && f.instance_nics > 0)
+    return fail("EFA NIC",
+                "there is none: " + f.instance + " can have " + std::to_string(f.instance_nics) +
+                    ", but this instance was launched without an EFA network interface",
+                "Launch it with network interfaces of type efa (ParallelCluster: Efa: Enabled: true); an EFA "
+                "interface "
+                "cannot be added to a running instance.");
+  if (f.kernel_devices == 0)
     return fail(
         "EFA NIC", "there is none: the kernel shows no EFA device",
         "Launch an instance type with EFA (docs/instances.md), attach EFA network interfaces, and load the "
         "efa "
         "driver (modprobe efa; the EFA installer brings it). In a container pass /dev/infiniband through.");
-  if (f.nics == 0 && !f.provider_built_in)
-    return fail(
-        "EFA NIC",
-        "the kernel shows " + std::to_string(f.kernel_devices) + ", but this libfabric has no efa provider",
-        "Use the libfabric of the EFA installer (/opt/amazon/efa/lib64 first in LD_LIBRARY_PATH), or "
-        "Debian 13's.");
-  if (f.nics == 0)
-    return fail(
-        "EFA NIC", "the kernel shows " + std::to_string(f.kernel_devices) + ", but libfabric offers none",
-        "FI_LOG_LEVEL=warn fi_info -p efa says why. Usual: no permission for /dev/infiniband/uverbs*.");
+  if (!f.provider_built_in && !f.provider_filter.empty())
+    return fail("EFA NIC",
+                "EFA device found but not used: " + shown + "FI_PROVIDER=" + f.provider_filter +
+                    " leaves out libfabric's efa provider, so there is no efa provider",
+                "Unset FI_PROVIDER.");
+  if (!f.provider_built_in)
+    return fail("EFA NIC", "EFA device found but not used: " + shown + "this libfabric has no efa provider",
+                "Use the libfabric of the EFA installer (/opt/amazon/efa/lib64 first in LD_LIBRARY_PATH), or "
+                "Debian 13's.");
+  fail("EFA NIC", "EFA device found but not used: " + shown + "libfabric offers none",
+       "FI_LOG_LEVEL=warn fi_info -p efa says why. Usual: no permission for /dev/infiniband/uverbs*.");
+}
+
+void Judge::nics() {
+  if (f.nics == 0) return no_nic();
   for (const auto& trouble : f.troubles)
     fail("EFA NIC", trouble,
          "FI_LOG_LEVEL=warn fi_info -p efa shows more. Other processes may hold all queue pairs.");
@@ -81,6 +103,16 @@ void Judge::nics() {
     warn("EFA NIC",
          std::to_string(f.nics - f.nics_up) + " of " + std::to_string(f.nics) + " have their link down",
          "They are not used. ibv_devinfo shows their state; stop and start the instance if it stays so.");
+  if (f.nics < f.kernel_devices)
+    warn("EFA NIC",
+         "libfabric offers " + std::to_string(f.nics) + " of the " + std::to_string(f.kernel_devices) +
+             " that the kernel shows",
+         "FI_LOG_LEVEL=warn fi_info -p efa says why; in a container pass all of /dev/infiniband through.");
+  else if (f.nics < f.instance_nics)
+    warn("EFA NIC",
+         std::to_string(f.nics) + " of the " + std::to_string(f.instance_nics) + " that " + f.instance +
+             " can have",
+         "For the full rate launch it with an EFA interface on each network card.");
   if (f.troubles.empty() && f.nics_up > 0)
     ok("EFA NIC",
        std::to_string(f.nics_up) + " usable" + (f.reads ? ", with RDMA read" : ", without RDMA read"));

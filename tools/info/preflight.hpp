@@ -20,7 +20,11 @@ struct PreflightFacts {
   uint32_t libfabric = 0;               // FI_VERSION
   bool provider_built_in = false;       // libfabric has an efa provider
   int kernel_devices = 0;               // EFA devices that the kernel's driver shows in /sys/class/infiniband
+  int bus_devices = 0;                  // EFA devices on the PCI bus, driven or not
   int nics = 0, nics_up = 0;            // as libfabric lists them
+  std::string instance;                 // type of this EC2 instance, if the table knows it
+  int instance_nics = 0;                // EFA NICs that it can have
+  std::string provider_filter;          // the variable FI_PROVIDER
   bool reads = false;                   // all of them have RDMA read
   std::vector<std::string> troubles;    // endpoints that did not open
   uint64_t endpoints = 0;               // that a NIC can have; 0: unknown

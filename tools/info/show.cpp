@@ -1,45 +1,24 @@
 #include "show.hpp"
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstdio>
 
 #include "options.h"
+#include "picture.hpp"
 #include "provider_table.hpp"
 
 namespace efa {
 namespace {
 
-constexpr int kWhole = -1;  // a NIC that belongs to no single NUMA node
-
-// Index of the NUMA node to which a NIC is attached, or kWhole.
-int numa_of(const Node& node, const Nic& nic) {
-  if (!node.topology || !nic.pci) return kWhole;
-  const hwloc_obj_t device = hwloc_get_pcidev_by_busid(node.topology.get(), nic.pci->domain, nic.pci->bus,
-                                                       nic.pci->device, nic.pci->function);
-  const hwloc_obj_t place = device ? hwloc_get_non_io_ancestor_obj(node.topology.get(), device) : nullptr;
-  if (!place || !place->nodeset || hwloc_bitmap_weight(place->nodeset) != 1) return kWhole;
-  return hwloc_bitmap_first(place->nodeset);
-}
-
-std::string address(const Nic& nic) {
-  if (!nic.pci) return "-";
-  char text[24];
-  std::snprintf(text, sizeof text, "%04x:%02x:%02x.%x", nic.pci->domain, nic.pci->bus, nic.pci->device,
-                nic.pci->function);
+// How the terminal shows a NIC's RDMA capabilities; as wide as the longest.
+std::string padded_rdma(const NodeNic& each) {
+  std::string text = !each.nic.link_up ? "link down"
+                     : !each.reads     ? "no RDMA read"
+                     : each.writes     ? "RDMA rd+wr"
+                                       : "RDMA read";
+  text.resize(12, ' ');
   return text;
-}
-
-std::string rate(const Nic& nic) {
-  return nic.bits_per_second ? std::to_string(nic.bits_per_second / 1'000'000'000) + " Gbit/s"
-                             : "rate unknown";
-}
-
-// The ranks whose small messages go over NIC `k`.
-std::vector<size_t> users(const Placement& placement, size_t k) {
-  std::vector<size_t> ranks;
-  for (size_t rank = 0; rank < placement.ranks.size(); ++rank)
-    if (placement.ranks[rank].rails.front() == k) ranks.push_back(rank);
-  return ranks;
 }
 
 int objects_of(const Node& node, hwloc_obj_type_t type) {
@@ -50,19 +29,38 @@ std::string plural(int count, const char* thing) {
   return std::to_string(count) + " " + thing + (count == 1 ? "" : "s");
 }
 
-void show_nics_at(const Node& node, const Placement& placement, int numa, const char* bar) {
-  for (size_t k = 0; k < node.nics.size(); ++k) {
-    const NodeNic& each = node.nics[k];
-    if (numa_of(node, each.nic) != numa) continue;
-    const auto ranks = users(placement, k);
-    std::printf("%s   %-18s %-13s %-12s %s%s%s\n", bar, each.nic.name.c_str(), address(each.nic).c_str(),
-                rate(each.nic).c_str(),
-                !each.nic.link_up ? "link down"
-                : each.reads      ? "RDMA read   "
-                                  : "no RDMA read",
+// One of the 216 colours that nearly every terminal has.
+std::string in_colour(const Colour& colour, const std::string& text) {
+  const auto step = [](int value) { return value < 48 ? 0 : value < 115 ? 1 : (value - 35) / 40; };
+  return "\033[38;5;" +
+         std::to_string(16 + 36 * step(colour.red) + 6 * step(colour.green) + step(colour.blue)) + "m" +
+         text + "\033[0m";
+}
+
+constexpr const char* kSquare = "■";
+
+// A square for each core, in the colour of the NIC that its rank uses.
+void show_cores(const Picture& picture, const PictureNuma& numa, const char* bar) {
+  constexpr size_t kPerLine = 48;
+  for (size_t i = 0; i < numa.cores.size(); ++i) {
+    if (i % kPerLine == 0) std::printf("%s%s   ", i ? "\n" : "", bar);
+    const PictureNic* nic = numa.cores[i].nic == kNobody ? nullptr : picture.find(numa.cores[i].nic);
+    std::fputs(nic ? in_colour(nic->colour, kSquare).c_str() : "□", stdout);
+  }
+  if (!numa.cores.empty()) std::puts("");
+}
+
+void show_nics(const Node& node, const Placement& placement, const std::vector<PictureNic>& nics,
+               const char* bar, bool fancy) {
+  for (const auto& at : nics) {
+    const NodeNic& each = node.nics[at.nic];
+    std::printf("%s   %s%-18s %-13s %-12s %s%s%s\n", bar,
+                fancy ? (in_colour(at.colour, kSquare) + " ").c_str() : "", each.nic.name.c_str(),
+                each.nic.pci ? to_string(*each.nic.pci).c_str() : "-", rate_of(each.nic).c_str(),
+                padded_rdma(each).c_str(),
                 placement.ranks.empty() ? ""
-                : ranks.empty()         ? "  no rank"
-                                        : ("  ranks " + ranges(ranks)).c_str(),
+                : at.ranks.empty()      ? "  no rank"
+                                        : ("  ranks " + ranges(at.ranks)).c_str(),
                 each.trouble.empty() ? "" : ("  UNUSABLE: " + each.trouble).c_str());
   }
 }
@@ -99,36 +97,55 @@ std::string ranges(const std::vector<size_t>& numbers) {
   return text;
 }
 
+std::string rate_of(const Nic& nic) {
+  return nic.bits_per_second ? std::to_string(nic.bits_per_second / 1'000'000'000) + " Gbit/s"
+                             : "rate unknown";
+}
+
+const char* rdma_of(const NodeNic& each) {
+  return !each.reads ? "no RDMA read" : each.writes ? "RDMA read and write" : "RDMA read";
+}
+
+std::string device_of(const Nic& nic) {
+  for (const std::string_view end : {"-rdm", "-dgrm"})
+    if (nic.name.ends_with(end)) return nic.name.substr(0, nic.name.size() - end.size());
+  return nic.name;
+}
+
+std::string headline(const Node& node) {
+  const auto down = std::ranges::count_if(node.nics, [](const NodeNic& each) { return !each.nic.link_up; });
+  const bool efa = node.provider == "efa";
+  return plural(objects_of(node, HWLOC_OBJ_PACKAGE), "package") + ", " +
+         plural(objects_of(node, HWLOC_OBJ_NUMANODE), "NUMA node") + ", " +
+         plural(objects_of(node, HWLOC_OBJ_CORE), "core") + ", " +
+         plural(static_cast<int>(node.nics.size()), efa ? "EFA NIC" : "network interface") +
+         (down                                        ? ", " + std::to_string(down) + " with the link down"
+          : efa && node.is_here && !node.nics.empty() ? ", all links up"
+                                                      : "");
+}
+
 void show_node(const Node& node, const Placement& placement, bool fancy) {
   const char* branch = fancy ? "├─" : "+-";
   const char* bar = fancy ? "│ " : "| ";
-  std::printf(
-      "%s: %s, %s, %s, %s\n", node.title.c_str(),
-      plural(objects_of(node, HWLOC_OBJ_PACKAGE), "package").c_str(),
-      plural(objects_of(node, HWLOC_OBJ_NUMANODE), "NUMA node").c_str(),
-      plural(objects_of(node, HWLOC_OBJ_CORE), "core").c_str(),
-      plural(static_cast<int>(node.nics.size()), node.provider == "efa" ? "EFA NIC" : "network interface")
-          .c_str());
+  const Picture picture = picture_of(node, placement);
+  std::printf("%s: %s\n", node.title.c_str(), headline(node).c_str());
   if (node.is_here)
     std::printf("libfabric %s, provider %s\n", node.libfabric.c_str(),
-                node.provider.empty() ? "none that can carry MPI messages" : node.provider.c_str());
-  for (hwloc_obj_t numa = nullptr;
-       node.topology && (numa = hwloc_get_next_obj_by_type(node.topology.get(), HWLOC_OBJ_NUMANODE, numa));) {
-    const hwloc_obj_t package = hwloc_get_ancestor_obj_by_type(node.topology.get(), HWLOC_OBJ_PACKAGE, numa);
-    std::vector<size_t> cores;
-    for (hwloc_obj_t core = nullptr;
-         (core = hwloc_get_next_obj_by_type(node.topology.get(), HWLOC_OBJ_CORE, core));)
-      if (hwloc_bitmap_intersects(core->cpuset, numa->cpuset)) cores.push_back(core->logical_index);
-    std::printf("%s package %s, NUMA node %u: cores %s\n", branch,
-                package ? std::to_string(package->logical_index).c_str() : "-", numa->logical_index,
-                ranges(cores).c_str());
-    show_nics_at(node, placement, static_cast<int>(numa->os_index), bar);
+                node.provider.empty() ? "none that can carry MPI messages"
+                                      : (node.provider + " " + node.versions).c_str());
+  for (const auto& package : picture.packages) {
+    for (const auto& numa : package.numa_nodes) {
+      std::vector<size_t> cores;
+      for (const auto& core : numa.cores) cores.push_back(core.core);
+      std::printf("%s package %zu, NUMA node %zu: cores %s\n", branch, package.number, numa.number,
+                  ranges(cores).c_str());
+      if (fancy) show_cores(picture, numa, bar);
+      show_nics(node, placement, numa.nics, bar, fancy);
+    }
   }
-  bool elsewhere = false;
-  for (const auto& each : node.nics) elsewhere |= numa_of(node, each.nic) == kWhole;
-  if (elsewhere) {
+  if (!picture.elsewhere.empty()) {
     std::printf("%s attached to no single NUMA node, or nobody knows to which\n", branch);
-    show_nics_at(node, placement, kWhole, bar);
+    show_nics(node, placement, picture.elsewhere, bar, fancy);
   }
   if (!placement.error.empty()) std::printf("%s\n", placement.error.c_str());
   if (!placement.hint.empty()) std::printf("%s\n", placement.hint.c_str());
@@ -183,18 +200,19 @@ void show_findings(const std::vector<Finding>& findings, bool fancy) {
 }
 
 void show_node_json(const Node& node, const Placement& placement) {
-  std::printf("{\"node\": %s, \"libfabric\": %s, \"provider\": %s,\n \"nics\": [",
+  std::printf("{\"node\": %s, \"libfabric\": %s, \"provider\": %s, \"versions\": %s,\n \"nics\": [",
               json_text(node.title).c_str(), json_text(node.libfabric).c_str(),
-              json_text(node.provider).c_str());
+              json_text(node.provider).c_str(), json_text(node.versions).c_str());
   for (size_t k = 0; k < node.nics.size(); ++k) {
     const NodeNic& each = node.nics[k];
     const int numa = numa_of(node, each.nic);
     std::printf("%s\n  {\"name\": %s, \"pci\": %s, \"numa_node\": %s, \"bits_per_second\": %" PRIu64
-                ", \"link_up\": %s, \"rdma_read\": %s, \"trouble\": %s, \"ranks\": %zu}",
-                k ? "," : "", json_text(each.nic.name).c_str(), json_text(address(each.nic)).c_str(),
-                numa == kWhole ? "null" : std::to_string(numa).c_str(), each.nic.bits_per_second,
+                ", \"link_up\": %s, \"rdma_read\": %s, \"rdma_write\": %s, \"trouble\": %s, \"ranks\": %zu}",
+                k ? "," : "", json_text(each.nic.name).c_str(),
+                json_text(each.nic.pci ? to_string(*each.nic.pci) : "-").c_str(),
+                numa < 0 ? "null" : std::to_string(numa).c_str(), each.nic.bits_per_second,
                 each.nic.link_up ? "true" : "false", each.reads ? "true" : "false",
-                json_text(each.trouble).c_str(), placement.load[k]);
+                each.writes ? "true" : "false", json_text(each.trouble).c_str(), placement.load[k]);
   }
   std::printf("],\n \"ranks\": [");
   for (size_t rank = 0; rank < placement.ranks.size(); ++rank) {
@@ -207,6 +225,50 @@ void show_node_json(const Node& node, const Placement& placement) {
   }
   std::printf("],\n \"hint\": %s, \"error\": %s}\n", json_text(placement.hint).c_str(),
               json_text(placement.error).c_str());
+}
+
+void show_protocols_json() {
+  const char* comma = "";
+  std::printf("[");
+  for (const auto& row : kProviders) {
+    std::printf("%s\n  {\"provider\": \"%s\", \"eager_limit\": %" PRIu64 ", \"eager_limit_local\": %" PRIu64
+                ", \"eager_limit_packed\": %" PRIu64 ", \"piece\": %" PRIu64 ", \"pull_limit\": %s}",
+                comma, row.name.data(), row.eager_limit, row.eager_limit_local, row.eager_limit_packed,
+                row.piece, row.pull_limit ? std::to_string(row.pull_limit).c_str() : "null");
+    comma = ",";
+  }
+  std::printf("]\n");
+}
+
+namespace {
+
+void begin_parameter(const char*& comma, const char* name, const std::string& standard, const char* text,
+                     int level) {
+  std::printf("%s\n  {\"name\": \"mtl_efa_%s\", \"default\": %s, \"level\": %d, \"text\": %s", comma, name,
+              standard.c_str(), level, json_text(text).c_str());
+  comma = ",";
+}
+
+}  // namespace
+
+void show_parameters_json() {
+  const char* comma = "";
+  std::printf("[");
+#define NUMBER(name, standard, least, greatest, unit, level, text)                                \
+  begin_parameter(comma, #name, std::to_string(standard), text, level);                           \
+  std::printf(", \"least\": %ld, \"greatest\": %ld, \"unit\": \"%s\"}", static_cast<long>(least), \
+              static_cast<long>(greatest), unit);
+#define SWITCH(name, standard, level, text)                                  \
+  begin_parameter(comma, #name, (standard) ? "true" : "false", text, level); \
+  std::printf("}");
+#define TEXT(name, form, level, text)                 \
+  begin_parameter(comma, #name, "\"\"", text, level); \
+  std::printf("}");
+  EFA_OPTION_TABLE(NUMBER, SWITCH, TEXT)
+#undef NUMBER
+#undef SWITCH
+#undef TEXT
+  std::printf("]\n");
 }
 
 void show_findings_json(const std::vector<Finding>& findings) {
