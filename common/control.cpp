@@ -109,8 +109,12 @@ void free_control(ControlOperation* control) {
 void handle_control(efa_transport* t, const void* bytes, size_t size) {
   const auto message = parse_control(bytes, size);
   if (!message) {
-    t->fatal("A control message of " + std::to_string(size) +
-             " bytes arrived that this version does not know.");
+    // Whoever it is from says so in the same place in every version so far; nothing else tells.
+    uint64_t uid = 0;
+    if (size >= offsetof(Control, sender) + sizeof uid)
+      std::memcpy(&uid, static_cast<const uint8_t*>(bytes) + offsetof(Control, sender), sizeof uid);
+    t->fatal("A control message of " + std::to_string(size) + " bytes arrived from " + sender_named(t, uid) +
+             " that this version does not know.");
     return;
   }
   switch (message->type) {

@@ -87,7 +87,10 @@ void fetched(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry* entr
   const auto ready = failure ? std::nullopt : parse_ready_to_send(m->header, entry->len);
   if (!ready) {
     if (failure) report_failure(t, "reading a ready-to-send message from", op->peer, *failure);
-    t->fatal("A ready-to-send message cannot be read; its sender would wait for ever.");
+    t->fatal("A ready-to-send message from " +
+             (op->peer ? to_string(op->peer)
+                       : "rank " + std::to_string(t->tags.rank(m->bits, m->data)) + " of a communicator") +
+             " cannot be read; its sender would wait for ever.");
     m->rts = {};
     m->rts.piece = 1;
   } else {

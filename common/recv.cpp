@@ -98,6 +98,14 @@ bool store(efa_transport* t, efa_request* r, size_t size) {
     r->status.tag = t->tags.tag(entry->tag);
     r->status.source = t->tags.rank(entry->tag, entry->data);
   }
+  if (failure->error == FI_ETRUNC && r->landing && r->landing_size < r->data.length) {
+    // Into a layout, and longer than any eager message that our card allows: what is missing is not the room.
+    efa_peer* peer = known || r->op.peer ? sender_of(t, r, r->status.source) : nullptr;
+    t->fatal("A message longer than " + std::to_string(r->landing_size) + " bytes came from " +
+             to_string(peer) + " at once, although longer ones must be announced.");
+    finish(t, r, EFA_FAILED);
+    return;
+  }
   if (failure->error == FI_ETRUNC) {
     r->status.length = r->data.length;
     store(t, r, std::min(r->data.length, r->landing ? r->landing_size : r->data.length));

@@ -52,10 +52,14 @@ void ready_sent(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry*, 
   efa_request* r = request_of(op);
   if (!failure || failure->entry) --t->sends_posted;
   if (failure) {
-    t->ready_to_send.remove(r->ready_id);
-    withdraw(t, r);
-    finish(t, r, t->closing ? EFA_CANCELED : report_failure(t, describe_send(t, r), op->peer, *failure));
-    return;
+    r->status.result = t->closing ? EFA_CANCELED : report_failure(t, describe_send(t, r), op->peer, *failure);
+    if (t->ready_to_send.find(r->ready_id)) {
+      t->ready_to_send.remove(r->ready_id);
+      withdraw(t, r);
+      finish(t, r, r->status.result);
+      return;
+    }
+    // It was answered all the same, and so did arrive; pieces may still be on their way.
   }
   sender_event(t, r);
 }
@@ -133,8 +137,10 @@ efa_request* answered(efa_transport* t, const Control& message) {
                              ? r->exposure != nullptr
                              : !message.length || (message.length - 1) / message.piece <= UINT32_MAX);
   if (!possible) {
-    t->fatal("An impossible message arrived from " + (r ? to_string(r->op.peer) : std::string("a peer")) +
-             ": " + to_string(message) + ".");
+    t->fatal("An impossible message arrived from " + sender_named(t, message.sender) + ": " +
+             to_string(message) +
+             (r ? ", about a message to " + to_string(r->op.peer) : ", about a message that does not exist") +
+             ".");
     return nullptr;
   }
   t->ready_to_send.remove(message.request);

@@ -60,6 +60,11 @@ std::string to_string(const efa_peer* peer) {
          ")";
 }
 
+std::string sender_named(const efa_transport* t, uint64_t uid) {
+  const efa_peer* peer = t->peers.find([&](const efa_peer* each) { return each->uid == uid; });
+  return peer ? to_string(peer) : "a process that is no peer of this one";
+}
+
 namespace {
 
 // The efa provider (since libfabric 1.20 or so) tells the peer's address in words, also in an error that

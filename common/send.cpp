@@ -66,7 +66,8 @@ void acknowledge(efa_transport* t, const Control& message) {
     return r->bits == message.request && r->op.peer->uid == message.sender;
   });
   if (at == t->synchronous.end()) {
-    t->fatal("An impossible message arrived: " + to_string(message) + " for a send that does not exist.");
+    t->fatal("An impossible message arrived from " + sender_named(t, message.sender) + ": " +
+             to_string(message) + ", about a message that does not exist.");
     return;
   }
   efa_request* r = *at;

@@ -142,6 +142,8 @@ void submit_refused(efa_transport* t, PendingList& list, efa_operation* op, int 
 
 // "rank 3 on host b (NIC rdmap0s6)"; for null "any source".
 std::string to_string(const efa_peer* peer);
+// The same for whoever calls itself by this uid in a message; words if there is no such peer.
+std::string sender_named(const efa_transport* t, uint64_t uid);
 // Why something failed, with the provider's own words and what can be done. `what`: "the endpoint".
 std::string describe_failure(const efa_transport* t, const std::string& what, const efa_failure& failure);
 // Reports that for an operation with a peer; `what`: "sending 8 bytes with tag 5 to". The result that the

@@ -106,23 +106,24 @@ std::optional<Card> Card::parse(const void* bytes, size_t size, std::string& why
   }
   in.remove_prefix(sizeof kCardMagic);
   Card card;
+  const auto damaged = [&] {
+    why = "its address information is damaged";
+    return std::nullopt;
+  };
   const auto version = take(in);
-  if (version && version->size() == sizeof card.version) {
-    std::memcpy(&card.version, version->data(), sizeof card.version);
-    if (card.version != kWireVersion) {
-      why = "it runs a component with wire format " + std::to_string(card.version) + ", this one has " +
-            std::to_string(kWireVersion) + "; install the same mtl_efa on all nodes";
-      return std::nullopt;
-    }
+  if (!version || version->size() != sizeof card.version) return damaged();
+  std::memcpy(&card.version, version->data(), sizeof card.version);
+  if (card.version != kWireVersion) {
+    why = "it runs a component with wire format " + std::to_string(card.version) + ", this one has " +
+          std::to_string(kWireVersion) + "; install the same mtl_efa on all nodes";
+    return std::nullopt;
   }
   const auto provider = take(in), limit = take(in), nic = take(in), host = take(in), address = take(in),
              more = take(in);
-  if (!version || !provider || !limit || limit->size() != sizeof card.eager_limit || !nic || !host ||
-      !address || address->empty() || !more || more->size() % address->size() ||
-      more->size() / address->size() >= kMostRails) {
-    why = "its address information is damaged";
-    return std::nullopt;
-  }
+  if (!provider || !limit || limit->size() != sizeof card.eager_limit || !nic || !host || !address ||
+      address->empty() || !more || more->size() % address->size() ||
+      more->size() / address->size() >= kMostRails || !in.empty())
+    return damaged();
   card.provider = *provider;
   std::memcpy(&card.eager_limit, limit->data(), sizeof card.eager_limit);
   card.nic = *nic;

@@ -42,6 +42,7 @@ TEST_CASE("Control messages that are none are fatal, in words") {
   CHECK(refuses(&bad, sizeof bad));
   bad = good, bad.version = efa::kWireVersion + 1;
   CHECK(refuses(&bad, sizeof bad));
+  CHECK_THAT(x.fatals.back(), Contains("from rank 1 on host there"));
   bad = good, bad.type = static_cast<ControlType>(99);
   CHECK(refuses(&bad, sizeof bad));
   bad = good, bad.piece = 0;
@@ -68,12 +69,17 @@ TEST_CASE("Answers to a send that does not exist, or not as they say, are fatal 
   };
   const uint64_t id = send.r.ready_id;
   for (const auto type : {ControlType::clear_to_send, ControlType::finished}) {
-    refuses(x.control(type, x.one, id + 1, 10), "a peer");
-    refuses(x.control(type, x.one, id + (uint64_t{1} << 32), 10), "a peer");  // of a later generation
-    refuses(x.control(type, x.two, id, 10), "rank 1 on host there");          // not the one it was sent to
-    refuses(x.control(type, x.one, id, 10001), "rank 1 on host there");       // more than there is
+    refuses(x.control(type, x.one, id + 1, 10), "from rank 1 on host there");
+    refuses(x.control(type, x.one, id + (uint64_t{1} << 32), 10),
+            "from rank 1 on host there");                                  // a later generation
+    refuses(x.control(type, x.two, id, 10), "from rank 2 on host there");  // not the one it was sent to
+    refuses(x.control(type, x.two, id, 10), "to rank 1 on host there");
+    refuses(x.control(type, x.one, id, 10001), "from rank 1 on host there");  // more than there is
+    auto stranger = x.control(type, x.one, id, 10);
+    stranger.sender = 4711;
+    refuses(stranger, "no peer of this one");
   }
-  refuses(x.control(ControlType::acknowledge, x.one, 12345), "ACK");
+  refuses(x.control(ControlType::acknowledge, x.one, 12345), "from rank 1 on host there (NIC fake9): ACK");
 
   x.arrive(x.control(ControlType::finished, x.one, id, 10000));
   CHECK(send.r.times == 1);
@@ -166,6 +172,21 @@ TEST_CASE("A piece of another length than announced is fatal and names the sende
   REQUIRE(x.fatals.size() == 1);
   CHECK_THAT(x.fatals[0], Contains("2999 bytes") && Contains("rank 1 on host there") && Contains("3000"));
   CHECK(r.times == 1);
+}
+
+TEST_CASE("An eager message that is longer than any may be is fatal where its data has no place") {
+  Transport x;
+  std::vector<char> memory(10000, 0x5a);
+  Layout layout{memory.data(), 50, 50};
+  Request r;
+  x.receive(r, nullptr, 5, nullptr, 5000, &layout);  // it takes 1024 bytes at once, the eager limit
+  const Posted p = x.fabric.take(Call::tagged_receive);
+  x.fabric.fail(p.context, FI_ETRUNC, 0, x.bits(efa::kKindEager, 2, 5), 2);
+  x.progress();
+  REQUIRE(x.fatals.size() == 1);
+  CHECK_THAT(x.fatals[0], Contains("1024 bytes") && Contains("rank 2 on host there"));
+  CHECK(r.times == 1);
+  CHECK(r.status.result == EFA_FAILED);
 }
 
 TEST_CASE("Random bytes as control and ready-to-send messages never complete what they do not belong to") {

@@ -20,6 +20,7 @@ Posted outgoing(Call call, const void* bytes, size_t size, fi_addr_t peer, uint6
   Posted p;
   p.call = call;
   p.bytes = copy(bytes, size);
+  p.from = bytes;
   p.peer = peer;
   p.tag = tag;
   p.data = data;
@@ -111,6 +112,9 @@ int insert(fid_av* av, const void*, size_t count, fi_addr_t* to, uint64_t, void*
 int forget(fid_av*, fi_addr_t*, size_t, uint64_t) {
   return 0;
 }
+int look_up(fid_av*, fi_addr_t, void*, size_t*) {
+  return -FI_EINVAL;
+}
 
 struct Region {
   fid_mr mr{};
@@ -191,6 +195,7 @@ fi_ops_av av_ops = [] {
   ops.size = sizeof ops;
   ops.insert = insert;
   ops.remove = forget;
+  ops.lookup = look_up;
   return ops;
 }();
 fi_ops_mr mr_ops = [] {
@@ -238,6 +243,12 @@ efa_config config_of() {
   return config;
 }
 
+std::unique_ptr<efa_transport> make_transport() {
+  std::string why;
+  const auto tags = efa::TagLayout::make({~uint64_t{0} >> 1, 8, true}, why);
+  return std::make_unique<efa_transport>(config_of(), tags.value());
+}
+
 }  // namespace
 
 Fabric::Fabric() {
@@ -278,6 +289,7 @@ int Fabric::accept(Posted post) {
   } else if (post.flags & FI_CLAIM && on_claim) {
     on_claim(post);
   } else {
+    if (on_post) on_post(post);
     posted.push_back(std::move(post));
   }
   return 0;
@@ -292,9 +304,11 @@ void Fabric::complete(const Posted& post, size_t length, uint64_t tag, uint64_t 
   events_.push_back(event);
 }
 
-void Fabric::fail(void* context, int error, int provider_error) {
+void Fabric::fail(void* context, int error, int provider_error, uint64_t tag, uint64_t data) {
   Event event;
   event.entry.op_context = context;
+  event.entry.tag = tag;
+  event.entry.data = data;
   event.error = error;
   event.provider_error = provider_error;
   events_.push_back(event);
@@ -346,17 +360,15 @@ ssize_t Fabric::read_error(fi_cq_err_entry* entry) {
   entry->op_context = events_.front().entry.op_context;
   entry->err = events_.front().error;
   entry->prov_errno = events_.front().provider_error;
-  entry->tag = ~uint64_t{0};
+  entry->tag = events_.front().entry.tag;
+  entry->data = events_.front().entry.data;
   events_.pop_front();
   return 1;
 }
 
-Transport::Transport() {
+Transport::Transport() : owned(make_transport()), t(owned.get()), one(*t->peers.add()), two(*t->peers.add()) {
   current = this;
   std::string why;
-  const auto tags = efa::TagLayout::make({~uint64_t{0} >> 1, 8, true}, why);
-  owned = std::make_unique<efa_transport>(config_of(), tags.value());
-  t = owned.get();
   t->ep = &fabric.ep;
   t->cq = &fabric.cq;
   t->traits = &efa::provider_traits("efa");

@@ -32,6 +32,7 @@ struct Posted {
   uint64_t tag = 0, ignore = 0, data = 0, flags = 0;
   fi_addr_t peer = FI_ADDR_UNSPEC;
   std::vector<uint8_t> bytes;     // of a send, as they were when it was posted
+  const void* from = nullptr;     // where a send has them; theirs until it completes
   std::vector<iovec> into;        // of a receive or a read
   uint64_t address = 0, key = 0;  // of a read
 };
@@ -50,6 +51,7 @@ class Fabric {
   std::deque<int> refuse;  // what the next posts answer (FI_EAGAIN, ...) instead of being accepted; 0: accept
   // Asked when a peek, or a receive with FI_CLAIM, is posted: such are answered at once and not kept.
   std::function<void(const Posted&)> on_peek, on_claim;
+  std::function<void(const Posted&)> on_post;  // told of everything else that is accepted
   int refuse_registration = 0;
   int registrations = 0;  // open ones
 
@@ -59,7 +61,8 @@ class Fabric {
 
   // What the completion queue says next.
   void complete(const Posted& post, size_t length = 0, uint64_t tag = 0, uint64_t data = 0);
-  void fail(void* context, int error, int provider_error = 0);
+  // `tag` and `data`: of the message that did it, if the provider says so.
+  void fail(void* context, int error, int provider_error = 0, uint64_t tag = ~uint64_t{0}, uint64_t data = 0);
   // A tagged message comes: goes to the first posted receive that matches it, which must exist.
   void arrive(uint64_t tag, uint64_t data, const void* bytes, size_t size);
   // An untagged one.
@@ -102,7 +105,7 @@ class Transport {
   Fabric fabric;
   std::unique_ptr<efa_transport> owned;
   efa_transport* t;
-  efa_peer one, two;
+  efa_peer &one, &two;
   std::vector<std::string> reports, fatals;
 
   efa_envelope to(int32_t rank, int32_t tag) const { return {5, 0, rank, tag, false}; }

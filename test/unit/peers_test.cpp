@@ -37,7 +37,7 @@ TEST_CASE("A peer knows who it is and how long an eager message to it may be") {
   CHECK(efa::to_string(peer) == "rank 5 on host far (NIC rdmap0s6)");
   CHECK(peer->rails.capacity() == 0);
   efa_peer_destroy(x.t, peer);
-  CHECK(x.t->peers.empty());
+  CHECK(x.t->peers.size() == 2);  // those that it has from the beginning
 }
 
 TEST_CASE("Cards that cannot be used are refused, naming rank and reason") {
@@ -121,7 +121,7 @@ TEST_CASE("Many peers share names, take whole blocks, and come and go without gr
       REQUIRE(peers.back());
       CHECK(reinterpret_cast<uintptr_t>(peers.back()) % 64 == 0);
     }
-    CHECK(x.t->peers.size() == 1000);
+    CHECK(x.t->peers.size() == 1002);
     CHECK(x.t->peers.names() == 14);
     CHECK(std::set<efa_peer*>(peers.begin(), peers.end()).size() == 1000);
     CHECK(x.t->peers.places() == 1024);
@@ -129,7 +129,7 @@ TEST_CASE("Many peers share names, take whole blocks, and come and go without gr
     CHECK(peers[0]->nic == peers[996]->nic);
     CHECK(efa::to_string(peers[250]) == "rank 5 on host host2 (NIC nic2)");
     for (efa_peer* peer : peers) efa_peer_destroy(x.t, peer);
-    CHECK(x.t->peers.empty());
+    CHECK(x.t->peers.size() == 2);
     peers.clear();
   }
 }
@@ -142,9 +142,9 @@ TEST_CASE("A peer that comes in a departed one's place knows nothing of it") {
   efa_peer* second = make(x, card());
   CHECK(second == first);
   CHECK(second->rails.empty());
-  CHECK(x.t->peers.find([](const efa_peer*) { return true; }) == second);
+  CHECK(x.t->peers.find([](const efa_peer* each) { return each->uid == 55; }) == second);
   efa_peer_destroy(x.t, second);
-  CHECK(x.t->peers.find([](const efa_peer*) { return true; }) == nullptr);
+  CHECK(x.t->peers.find([](const efa_peer* each) { return each->uid == 55; }) == nullptr);
 }
 
 TEST_CASE("An address that the provider does not take leaves no peer behind") {
@@ -154,7 +154,7 @@ TEST_CASE("An address that the provider does not take leaves no peer behind") {
   x.fabric.av.ops = &refusing;
   CHECK(make(x, card()) == nullptr);
   CHECK_THAT(x.reports.at(0), Contains("fi_av_insert failed"));
-  CHECK(x.t->peers.empty());
+  CHECK(x.t->peers.size() == 2);
 }
 
 TEST_CASE("The address on a further rail is looked up once, when it is needed") {

@@ -306,6 +306,26 @@ TEST_CASE("A piece that fails takes back the others and ends the receive once") 
   CHECK(x.reports.size() == 1);
 }
 
+TEST_CASE("A ready-to-send message that fails after it was answered leaves the request to its pieces") {
+  Transport x;
+  const auto data = pattern(10000);
+  Request r;
+  x.send(r, x.one, 5, data.data(), data.size());
+  const Posted rts = x.fabric.take(Call::tagged_send);
+  x.arrive(x.control(ControlType::clear_to_send, x.one, r.ready_id, 10000));
+  x.fabric.fail(rts.context, FI_EHOSTUNREACH, 13);
+  x.progress();
+  CHECK(r.times == 0);
+  CHECK(x.reports.size() == 1);
+  while (x.fabric.count(Call::tagged_send)) {
+    x.fabric.complete(x.fabric.take(Call::tagged_send));
+    x.progress();
+  }
+  CHECK(r.times == 1);
+  CHECK(r.status.result == EFA_UNREACHABLE);
+  CHECK(x.t->sends_posted == 0);
+}
+
 namespace {
 
 // A second NIC for a transport.

@@ -113,6 +113,18 @@ TEST_CASE("A card that is cut off anywhere is refused with a reason") {
   }
 }
 
+TEST_CASE("A card has a version of its own width, and nothing behind its end") {
+  std::string why;
+  auto bytes = good_card().serialize();
+  bytes.push_back(0);
+  CHECK_FALSE(Card::parse(bytes.data(), bytes.size(), why));
+  CHECK_THAT(why, Contains("damaged"));
+  bytes = good_card().serialize();
+  bytes[4] = 3;  // of three bytes instead of two
+  bytes.insert(bytes.begin() + 8, 0);
+  CHECK_FALSE(Card::parse(bytes.data(), bytes.size(), why));
+}
+
 TEST_CASE("A card of another version names both versions, whatever follows") {
   auto card = good_card();
   card.version = kWireVersion + 41;
