@@ -97,7 +97,7 @@ void take_error(efa_transport* t, Rail& rail) {
 
 }  // namespace
 
-void submit_refused(efa_transport* t, PendingList& list, efa_operation* op, int error) {
+[[gnu::noinline]] void submit_refused(efa_transport* t, PendingList& list, efa_operation* op, int error) {
   if (error != 0 && error != -FI_EAGAIN) {
     const efa_failure failure{-error};
     op->completed(t, op, &kNoEntry, &failure);

@@ -117,25 +117,31 @@ bool store(efa_transport* t, efa_request* r, size_t size) {
                         *failure));
 }
 
-// The usual message, a plain one that lands in place, is dealt with here; deliver() knows all.
 void received(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry* entry,
               const efa_failure* failure) {
   efa_request* r = request_of(op);
-  if (failure) [[unlikely]] {
+  if (failure)
     receive_failed(t, r, entry, failure);
+  else
+    deliver(t, r, entry->tag, entry->data, entry->len);
+}
+
+// The same of a receive that lands in place and is for one source and one tag, which its status has already.
+void received_exact(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry* entry,
+                    const efa_failure* failure) {
+  efa_request* r = request_of(op);
+  if (failure || !t->tags.plain(entry->tag)) [[unlikely]] {
+    received(t, op, entry, failure);
     return;
   }
-  const uint64_t bits = entry->tag;
-  if (r->landing || !t->tags.plain(bits)) [[unlikely]] {
-    deliver(t, r, bits, entry->data, entry->len);
+  const size_t length = entry->len;
+  if (length > r->data.length) [[unlikely]] {
+    received(t, op, entry, failure);
     return;
   }
-  const size_t size = std::min(entry->len, r->data.length);
-  r->status.tag = t->tags.tag(bits);
-  r->status.source = t->tags.rank(bits, entry->data);
-  r->status.length = size;
-  copy_head(r->data.buffer, r->bounce, size);
-  finish_bare(t, r, size < entry->len ? EFA_TRUNCATED : EFA_SUCCESS);
+  r->status.length = length;
+  copy_head(r->data.buffer, r->bounce, length);
+  finish_bare(t, r, EFA_SUCCESS);
 }
 
 }  // namespace
@@ -205,47 +211,44 @@ bool take_landing(efa_transport* t, efa_request* r) {
   return r->landing != nullptr;
 }
 
-[[gnu::always_inline]] inline void begin(efa_request* r, const efa_envelope& e) {
-  r->op.completed = received;
-  r->op.post = post_receive;
+// From one source with one tag, in place. The request's `communicator` is not needed then.
+[[gnu::always_inline]] inline void receive_exact(efa_transport* t, efa_request* r, efa_peer* peer,
+                                                 const efa_envelope& e) {
+  r->op.completed = received_exact;
+  r->op.peer = peer;
   r->landing = nullptr;
   r->kind = kRecvRequest;
   r->status.source = e.rank;
   r->status.tag = e.tag;
-}
-
-[[gnu::always_inline]] inline bool receive_in_place(efa_transport* t, efa_request* r, efa_peer* peer,
-                                                    const efa_envelope& e) {
-  if (t->claimed_first || !t->pending_receives.empty()) [[unlikely]]
-    return false;
-  begin(r, e);
-  r->op.peer = peer;
-  r->bits = t->tags.recv_bits_exact(e.context, e.rank, e.tag);
+  r->bits = TagLayout::wide_bits(e.context, e.tag);
   r->ignore = t->tags.recv_ignore_exact();
   const int error = r->data.length <= EFA_BOUNCE_SIZE ? post_short(t, r, peer->address)
                                                       : post_in_place(t, r, peer->address);
-  if (error) [[unlikely]]
+  if (error) [[unlikely]] {
+    r->op.post = post_receive;
     submit_refused(t, t->pending_receives, &r->op, error);
-  return true;
-}
-
-[[gnu::noinline]] bool receive_among_threads(efa_transport* t, efa_request* r, efa_peer* peer,
-                                             efa_envelope e) {
-  Guard guard(t);
-  return receive_in_place(t, r, peer, e);
+  }
 }
 
 }  // namespace
 }  // namespace efa
 
 extern "C" bool efa_try_recv(efa_transport* t, efa_request* r, efa_peer* peer, const efa_envelope* e) {
-  return t->threads ? efa::receive_among_threads(t, r, peer, *e) : efa::receive_in_place(t, r, peer, *e);
+  if (!t->usual || t->claimed_first || !t->pending_receives.empty()) [[unlikely]]
+    return false;
+  efa::receive_exact(t, r, peer, *e);
+  return true;
 }
 
 extern "C" efa_result efa_recv(efa_transport* t, efa_request* r, const efa_envelope* e) {
   using namespace efa;
   Guard guard(t);
-  begin(r, *e);
+  r->op.completed = received;
+  r->op.post = post_receive;
+  r->landing = nullptr;
+  r->kind = kRecvRequest;
+  r->status.source = e->rank;
+  r->status.tag = e->tag;
   r->bits = t->tags.recv_bits(e->context, e->rank, e->tag, e->any_tag);
   r->ignore = t->tags.recv_ignore(e->rank, e->any_tag);
   if (efa_message* m = find_claimed(t, r->bits, r->ignore, e->rank)) {

@@ -40,21 +40,15 @@ void eager_sent(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry*, 
   if (--r->awaited == 0) finish(t, r, EFA_SUCCESS);
 }
 
-[[gnu::always_inline]] inline bool inject(efa_transport* t, efa_peer* peer, const efa_envelope& e,
-                                          const void* buffer, size_t length) {
-  if (!peer->pending.empty()) [[unlikely]]
-    return false;
+// Any error, FI_EAGAIN included, shows again when the caller sends with a request.
+[[gnu::noinline]] bool inject_otherwise(efa_transport* t, efa_peer* peer, efa_envelope e, const void* buffer,
+                                        size_t length) {
+  Guard guard(t);
+  if (!peer->pending.empty()) return false;
   const uint64_t bits = t->tags.send_bits(e.context, kKindEager, e.self_rank, e.tag);
-  // Any error, FI_EAGAIN included, shows again when the caller sends with a request.
   return (t->tags.rank_in_tag() ? fi_tinject(t->ep, buffer, length, peer->address, bits)
                                 : fi_tinjectdata(t->ep, buffer, length, static_cast<uint32_t>(e.self_rank),
                                                  peer->address, bits)) == 0;
-}
-
-[[gnu::noinline]] bool inject_among_threads(efa_transport* t, efa_peer* peer, efa_envelope e,
-                                            const void* buffer, size_t length) {
-  Guard guard(t);
-  return inject(t, peer, e, buffer, length);
 }
 
 }  // namespace
@@ -80,8 +74,11 @@ void acknowledge(efa_transport* t, const Control& message) {
 extern "C" bool efa_try_inject(efa_transport* t, efa_peer* peer, const efa_envelope* e, const void* buffer,
                                size_t length) {
   if (length > t->inject_limit) return false;
-  return t->threads ? efa::inject_among_threads(t, peer, *e, buffer, length)
-                    : efa::inject(t, peer, *e, buffer, length);
+  if (!t->usual) [[unlikely]]
+    return efa::inject_otherwise(t, peer, *e, buffer, length);
+  return peer->pending.empty() &&
+         fi_tinjectdata(t->ep, buffer, length, static_cast<uint32_t>(e->self_rank), peer->address,
+                        efa::TagLayout::wide_bits(e->context, e->tag)) == 0;
 }
 
 extern "C" efa_result efa_send(efa_transport* t, efa_request* r, const efa_envelope* e, efa_send_mode mode) {

@@ -49,6 +49,7 @@ std::optional<TagLayout> TagLayout::make(const TagSpace& space, std::string& why
   layout.tag_bits_ = tag_bits;
   layout.kind_shift_ = tag_bits + rank_bits;
   layout.context_shift_ = layout.kind_shift_ + kKindBits;
+  layout.wide_ = rank_beside && layout.context_shift_ == kWideContextShift;
   layout.tag_mask_ = ones(tag_bits);
   layout.rank_mask_ = ones(rank_bits) << tag_bits;
   layout.user_kinds_ = uint64_t{kKindSync | kKindRts | kKindReserved} << layout.kind_shift_;

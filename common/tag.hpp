@@ -46,11 +46,7 @@ class TagLayout {
     if (rank >= 0) bits |= uint64_t{static_cast<uint32_t>(rank)} << tag_bits_ & rank_mask_;
     return bits;
   }
-  // The same two for one source and one tag.
-  uint64_t recv_bits_exact(uint32_t context, int32_t rank, int32_t tag) const {
-    return (uint64_t{context} << context_shift_) | (static_cast<uint32_t>(tag) & tag_mask_) |
-           (uint64_t{static_cast<uint32_t>(rank)} << tag_bits_ & rank_mask_);
-  }
+  // What it does not ask for; the first: of one source and one tag.
   uint64_t recv_ignore_exact() const { return user_kinds_; }
   uint64_t recv_ignore(int32_t rank, bool any_tag) const {
     uint64_t ignore = user_kinds_;
@@ -61,6 +57,12 @@ class TagLayout {
   // Everything of one communicator, of any tag, negative ones included.
   uint64_t context_ignore(int32_t rank) const {
     return user_kinds_ | tag_mask_ | (rank < 0 ? rank_mask_ : 0);
+  }
+
+  // The usual layout, in which all shifts are known when this is compiled: the rank beside the tag, and 32 bits for it.
+  bool wide() const { return wide_; }
+  static uint64_t wide_bits(uint32_t context, int32_t tag) {
+    return uint64_t{context} << kWideContextShift | static_cast<uint32_t>(tag);
   }
 
   // Eager and not synchronous: neither to be answered nor to be followed by data.
@@ -91,6 +93,9 @@ class TagLayout {
   uint32_t max_handle() const { return max_handle_; }
 
  private:
+  static constexpr unsigned kWideContextShift = 36;
+
+  bool wide_ = false;
   unsigned tag_bits_ = 32, kind_shift_ = 32, context_shift_ = 36;
   uint64_t tag_mask_ = 0, rank_mask_ = 0, user_kinds_ = 0;
   uint32_t max_context_ = 0, max_rank_ = 0, max_handle_ = 0;

@@ -139,6 +139,7 @@ constexpr uint64_t kCloseDrain_ns = 2'000'000'000;
 
 efa_transport::efa_transport(const efa_config& from, const efa::TagLayout& layout)
     : threads(from.threads),
+      usual(!from.threads && layout.wide()),
       tags(layout),
       pending(static_cast<uint64_t>(from.options.send_timeout) * 1'000'000'000u),
       batch(static_cast<unsigned>(from.options.progress_batch)),

@@ -162,8 +162,8 @@ void efa_close(efa_transport*);
 
 // Sends now and without a request if that is possible; false: use efa_send.
 bool efa_try_inject(efa_transport*, efa_peer*, const efa_envelope*, const void* buffer, size_t length);
-// Receives in place, from one source and with one tag, if nothing is in the way; false: use efa_recv. Takes done,
-// communicator and (contiguous) data from the request.
+// Receives in place, from one source and with one tag, if nothing is in the way; false: use efa_recv. Takes done
+// and (contiguous) data from the request.
 bool efa_try_recv(efa_transport*, efa_request*, efa_peer*, const efa_envelope*);
 // Both take op.peer (NULL for any source), done, communicator and data from the request. An error returned
 // means that the request was not begun and `done` will not be called.

@@ -69,6 +69,7 @@ struct efa_transport {
   fid_cq* cq = nullptr;
   uint64_t inject_limit = 0;
   bool threads = false;
+  bool usual = false;  // no threads and a wide tag layout: what the shortest code path is for
   efa::TagLayout tags;
   efa::PendingQueue pending;
   efa::PendingList pending_receives;

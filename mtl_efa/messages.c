@@ -267,6 +267,7 @@ static MTL_EFA_SLOW int irecv_otherwise(ompi_communicator_t *comm, int src, int 
         return OMPI_ERR_UNREACH;
     }
     recv_envelope(comm, src, tag, &envelope);
+    request->core.communicator = comm;
     return error_of(efa_recv(mtl_efa.transport, &request->core, &envelope));
 }
 
@@ -277,7 +278,6 @@ MTL_EFA_FAST int mtl_efa_irecv(mca_mtl_base_module_t *mtl, ompi_communicator_t *
 
     (void) mtl;
     request->core.done = recv_done;
-    request->core.communicator = comm;
     if (OPAL_LIKELY(src >= 0 && MPI_ANY_TAG != tag && mtl_efa_contiguous(convertor, &request->core.data))) {
         efa_peer *peer = mtl_efa_known_peer(comm, src);
         efa_envelope envelope;
