@@ -10,15 +10,22 @@
 //               | <====== RDMA reads, all rails ===== |  without a word of the sender
 //               | <------------ finished (control) -- |
 //
-// The sender offers to be read from when its data is contiguous and registered; the receiver decides.
+// The sender offers to be read from when its data is contiguous, or in few blocks, and registered; the receiver
+// decides.
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "scheduler.hpp"
 #include "transfer.hpp"
 
 namespace efa {
 namespace {
+
+// Times as much memory as data that may be registered for a layout of blocks with gaps.
+constexpr size_t kMostExtent = 2;
 
 // What a sender keeps registered until the receiver is through with it.
 void withdraw(efa_transport* t, efa_request* r) {
@@ -28,14 +35,28 @@ void withdraw(efa_transport* t, efa_request* r) {
   --t->pulls_open;
 }
 
+// The memory to register for `length` bytes of this side, gaps included. Empty if those are too much of it: their
+// pages would be pinned in vain.
+iovec memory_of(const efa_request* r, const Side& side, uint64_t length) {
+  if (side.contiguous()) return {r->data.buffer, length};
+  const iovec all = extent(side.segments, length);
+  return all.iov_len <= kMostExtent * length ? all : iovec{};
+}
+
 // Lets the receiver read the data, if that is allowed and the NICs take it.
-void offer(efa_transport* t, efa_request* r, ReadyToSend& ready) {
+void offer(efa_transport* t, efa_request* r, const Side& side, ReadyToSend& ready) {
   const Protocols& p = t->protocols;
-  if (!p.pulls || r->data.layout || r->data.length < p.pull_limit || !r->op.peer->pulls) return;
+  if (!p.pulls || side.staged || r->data.length < p.pull_limit || !r->op.peer->pulls) return;
+  if (side.segments.size() > kMostSegments) return;
+  const iovec memory = memory_of(r, side, r->data.length);
+  if (memory.iov_len == 0) return;
   const unsigned rails = plan_stripes(r->data.length, t->rail_count(), p.stripe, p.read).rails;
-  Registration* exposure = t->registrations.make(t, r->data.buffer, r->data.length, rails, FI_REMOTE_READ);
+  Registration* exposure = t->registrations.make(t, memory.iov_base, memory.iov_len, rails, FI_REMOTE_READ);
   if (!exposure) return;  // push does it, too
-  ready.address = reinterpret_cast<uintptr_t>(r->data.buffer);
+  ready.address = reinterpret_cast<uintptr_t>(memory.iov_base);
+  for (const iovec& segment : side.segments)
+    ready.parts[ready.segments++] = {reinterpret_cast<uintptr_t>(segment.iov_base) - ready.address,
+                                     segment.iov_len};
   ready.rails = static_cast<uint8_t>(rails);
   for (unsigned i = 0; i < rails; ++i) ready.keys[i] = exposure->key(i);
   r->exposure = exposure;
@@ -81,22 +102,40 @@ void send_finished(efa_transport* t, efa_peer* peer, uint64_t request, uint64_t 
   send_control(t, peer, message);
 }
 
+// A sender's segments as lengths, for cuts: where they are is the sender's.
+std::array<iovec, kMostSegments> lengths_of(const ReadyToSend& ready) {
+  std::array<iovec, kMostSegments> lengths{};
+  for (unsigned i = 0; i < ready.segments; ++i) lengths[i].iov_len = ready.parts[i].length;
+  return lengths;
+}
+
 // Reads the data; false if it has to be pushed instead.
 bool pull(efa_transport* t, efa_request* r, efa_peer* peer, const ReadyToSend& ready, uint64_t length) {
   const Protocols& p = t->protocols;
   if (ready.rails == 0 || !p.pulls) return false;
+  Side side = side_of(t, r);
+  const iovec memory = side.staged ? iovec{} : memory_of(r, side, length);
+  if (memory.iov_len == 0) side = {true, {}};
   const unsigned rails = std::min<unsigned>(ready.rails, t->rail_count());
-  const bool staged = r->data.layout != nullptr;
-  const Stripes stripes = plan_stripes(length, rails, p.stripe, staged ? p.staging : p.read);
-  auto* tr = make_transfer(r, peer, Move::read, length, stripes.piece,
-                           staged ? p.window : std::max(p.window, 4 * stripes.rails));
+  const Stripes stripes = plan_stripes(length, rails, p.stripe, side.staged ? p.staging : p.read);
+  const unsigned window = side.staged ? p.window : std::max(p.window, 4 * stripes.rails);
+  Transfer* tr;
+  if (side.segments.empty() && ready.segments == 0) {
+    tr = make_transfer(r, peer, Move::read, side, length, stripes.piece, window);
+  } else {
+    std::vector<uint64_t> cuts;
+    for (uint64_t offset = 0; offset < length; offset += stripes.piece) cuts.push_back(offset);
+    add_cuts(side.segments, length, cuts);
+    add_cuts(Segments(lengths_of(ready)).first(ready.segments), length, cuts);
+    tr = make_cut_transfer(r, peer, side, length, std::move(cuts), window);
+  }
   tr->rails = stripes.rails;
   tr->remote = ready;
   // Rail 0 stands in for one that fails, so its address is always there.
   tr->peers = peer_rails(t, peer, tr->rails);
-  if (!tr->peers.empty() && !staged)
-    tr->local = t->registrations.make(t, r->data.buffer, length, stripes.rails, FI_READ);
-  if (tr->peers.empty() || (!staged && !tr->local)) {
+  if (!tr->peers.empty() && !side.staged)
+    tr->local = t->registrations.make(t, memory.iov_base, memory.iov_len, stripes.rails, FI_READ);
+  if (tr->peers.empty() || (!side.staged && !tr->local)) {
     delete tr;
     return false;
   }
@@ -111,13 +150,14 @@ void send_ready(efa_transport* t, efa_request* r) {
   ReadyToSend ready{};
   ready.magic = ReadyToSend::kMagic;
   ready.version = kWireVersion;
-  ready.flags = r->data.layout ? ReadyToSend::kPacked : 0;
+  const Side side = side_of(t, r);
+  ready.flags = side.staged ? ReadyToSend::kPacked : 0;
   ready.request = r->ready_id = t->ready_to_send.add(r);
   ready.length = r->data.length;
-  ready.piece = r->data.layout ? t->protocols.staging : r->op.peer->piece;
+  ready.piece = side.staged ? t->protocols.staging : fitting_piece(t, side, r->op.peer->piece);
   r->exposure = nullptr;
-  offer(t, r, ready);
-  std::memcpy(r->bounce, &ready, ready.size());
+  offer(t, r, side, ready);
+  ready.write(r->bounce);
   r->landing = r->bounce;
   r->landing_size = ready.size();
   r->awaited = 2;  // this message's completion and the data's
@@ -132,10 +172,12 @@ namespace {
 // The send that a control message is about; null, after a fatal report, if it cannot be.
 efa_request* answered(efa_transport* t, const Control& message) {
   efa_request* r = t->ready_to_send.find(message.request);
-  const bool possible = r && r->op.peer->uid == message.sender && message.length <= r->data.length &&
-                        (message.type == ControlType::finished
-                             ? r->exposure != nullptr
-                             : !message.length || (message.length - 1) / message.piece <= UINT32_MAX);
+  const bool possible =
+      r && r->op.peer->uid == message.sender && message.length <= r->data.length &&
+      (message.type == ControlType::finished ? r->exposure != nullptr
+       : message.length == 0                 ? true
+                                             : (message.length - 1) / message.piece <= UINT32_MAX &&
+                                   message.piece <= fitting_piece(t, side_of(t, r), UINT64_MAX));
   if (!possible) {
     t->fatal("An impossible message arrived from " + sender_named(t, message.sender) + ": " +
              to_string(message) +
@@ -157,7 +199,8 @@ void clear_to_send(efa_transport* t, const Control& message) {
     sender_event(t, r);
     return;
   }
-  auto* tr = make_transfer(r, r->op.peer, Move::send, message.length, message.piece, t->protocols.window);
+  auto* tr = make_transfer(r, r->op.peer, Move::send, side_of(t, r), message.length, message.piece,
+                           t->protocols.window);
   tr->handle = message.handle;
   advance(t, tr);
 }
@@ -199,11 +242,11 @@ void receive_rendezvous(efa_transport* t, efa_request* r, efa_peer* peer, const 
   ++t->stats.rendezvous_received;
   if (length && pull(t, r, peer, ready, length)) return;
 
-  // Packed on either side means pieces of a staging buffer's length, else the sender's choice.
-  const bool packed = r->data.layout || (ready.flags & ReadyToSend::kPacked);
+  // The sender's choice, unless it is too long for a staging buffer here or for the parts of a receive.
+  const Side side = side_of(t, r);
   Control clear = control(t, ControlType::clear_to_send, ready.request);
   clear.length = length;
-  clear.piece = packed ? std::min(ready.piece, t->protocols.staging) : ready.piece;
+  clear.piece = fitting_piece(t, side, ready.piece);
   clear.piece = std::max(clear.piece, kPage);  // a tag has 32 bits to number pieces
   // Unique among the transfers in flight: it comes round after 2^24, or what the tag has room for.
   clear.handle = t->next_handle = (t->next_handle + 1) & t->tags.max_handle();
@@ -212,7 +255,7 @@ void receive_rendezvous(efa_transport* t, efa_request* r, efa_peer* peer, const 
     finish(t, r, r->status.result);
     return;
   }
-  auto* tr = make_transfer(r, peer, Move::receive, length, clear.piece, t->protocols.window);
+  auto* tr = make_transfer(r, peer, Move::receive, side, length, clear.piece, t->protocols.window);
   tr->handle = clear.handle;
   post_window(t, tr);  // nothing ends before the sender has heard
   send_control(t, peer, clear);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 namespace efa {
 namespace {
@@ -15,19 +16,41 @@ Piece* piece_of(efa_operation* op) {
   return reinterpret_cast<Piece*>(op);
 }
 
+// Below that it pays to pack instead of handing single blocks to the provider.
+constexpr uint64_t kLeastSegmentedPiece = 16 * kKiB;
+
+// Where a piece of a push lies; the number of parts. A piece that has too many is refused before (answered()).
+size_t parts_of(const efa_transport* t, const Piece* p, iovec* parts) {
+  if (!p->memory)
+    return cut(p->transfer->side.segments, p->index * p->transfer->piece, p->size, parts, t->protocols.parts);
+  parts[0] = {p->memory, p->size};
+  return 1;
+}
+
 int post_receive(efa_transport* t, efa_operation* op) {
   Piece* p = piece_of(op);
   const uint64_t bits = t->tags.piece_bits(p->transfer->handle, static_cast<uint32_t>(p->index));
-  return static_cast<int>(
-      fi_trecv(t->ep, p->memory, p->size, nullptr, op->peer->address, bits, 0, &op->context));
+  iovec parts[kMostParts];
+  const size_t count = parts_of(t, p, parts);
+  return static_cast<int>(fi_trecvv(t->ep, parts, nullptr, count, op->peer->address, bits, 0, &op->context));
 }
 
 int post_send(efa_transport* t, efa_operation* op) {
   Piece* p = piece_of(op);
   const uint64_t bits = t->tags.piece_bits(p->transfer->handle, static_cast<uint32_t>(p->index));
-  const ssize_t error = fi_tsend(t->ep, p->memory, p->size, nullptr, op->peer->address, bits, &op->context);
+  iovec parts[kMostParts];
+  const size_t count = parts_of(t, p, parts);
+  const ssize_t error = fi_tsendv(t->ep, parts, nullptr, count, op->peer->address, bits, &op->context);
   if (error == 0) ++t->sends_posted;
   return static_cast<int>(error);
+}
+
+// Where the peer has the byte `offset` of the message.
+uint64_t remote_address(const ReadyToSend& remote, uint64_t offset) {
+  if (remote.segments == 0) return remote.address + offset;
+  const auto* part = remote.parts;
+  for (; offset >= part->length; ++part) offset -= part->length;
+  return remote.address + part->offset + offset;
 }
 
 int post_read(efa_transport* t, efa_operation* op) {
@@ -35,8 +58,8 @@ int post_read(efa_transport* t, efa_operation* op) {
   Transfer* tr = p->transfer;
   Rail& rail = t->rail_at(p->rail);
   return static_cast<int>(fi_read(rail.ep.get(), p->memory, p->size,
-                                  tr->staged() ? nullptr : tr->local->descriptor(p->rail), tr->peers[p->rail],
-                                  tr->remote.address + p->index * tr->piece,
+                                  tr->local ? tr->local->descriptor(p->rail) : nullptr, tr->peers[p->rail],
+                                  remote_address(tr->remote, tr->offset(p->index)),
                                   tr->remote.keys[p->rail % tr->remote.rails], &op->context));
 }
 
@@ -61,12 +84,12 @@ unsigned working_rail(efa_transport* t, unsigned wanted) {
 // Makes the next piece ready and posts it. False if there is no memory for it now.
 bool post_next(efa_transport* t, Transfer* tr) {
   Piece& p = tr->slot(tr->next);
-  const uint64_t offset = tr->next * tr->piece;
+  const uint64_t offset = tr->offset(tr->next);
   p.index = tr->next;
-  p.size = std::min(tr->piece, tr->length - offset);
+  p.size = tr->size(tr->next);
   p.rail = working_rail(t, static_cast<unsigned>(tr->next % tr->rails));
   p.finished = false;
-  if (tr->staged()) {
+  if (tr->side.staged) {
     p.memory = t->buffers.take(p.size);
     if (!p.memory ||
         (!tr->into_memory() && !t->config.pack(tr->request->data.layout, offset, p.memory, p.size))) {
@@ -74,8 +97,10 @@ bool post_next(efa_transport* t, Transfer* tr) {
       tr->result = p.memory ? EFA_FAILED : EFA_OUT_OF_MEMORY;
       return false;
     }
-  } else {
+  } else if (tr->side.segments.empty()) {
     p.memory = static_cast<char*>(tr->request->data.buffer) + offset;
+  } else {
+    p.memory = tr->move == Move::read ? at(tr->side.segments, offset) : nullptr;
   }
   p.busy = true;
   ++tr->next;
@@ -85,9 +110,9 @@ bool post_next(efa_transport* t, Transfer* tr) {
 
 void retire(efa_transport* t, Transfer* tr) {
   Piece& p = tr->slot(tr->retired);
-  if (tr->staged()) {
+  if (tr->side.staged) {
     if (tr->into_memory() && tr->result == EFA_SUCCESS &&
-        !t->config.unpack(tr->request->data.layout, p.index * tr->piece, p.memory, p.size))
+        !t->config.unpack(tr->request->data.layout, tr->offset(p.index), p.memory, p.size))
       tr->result = EFA_FAILED;
     t->buffers.give(p.memory, p.size);
   }
@@ -152,14 +177,32 @@ void piece_completed(efa_transport* t, efa_operation* op, const fi_cq_tagged_ent
 
 }  // namespace
 
-Transfer* make_transfer(efa_request* r, efa_peer* peer, Move move, uint64_t length, uint64_t piece,
-                        unsigned window) {
+Side side_of(const efa_transport* t, const efa_request* r) {
+  Side side;
+  if (!r->data.layout) return side;
+  const iovec* first = nullptr;
+  const uint32_t count = t->config.segments ? t->config.segments(r->data.layout, &first) : 0;
+  side.segments = {first, count};
+  side.staged = count == 0 || longest_piece(side.segments, t->protocols.parts) < kLeastSegmentedPiece;
+  if (side.staged) side.segments = {};
+  return side;
+}
+
+uint64_t fitting_piece(const efa_transport* t, const Side& side, uint64_t wanted) {
+  if (side.staged) return std::min(wanted, t->protocols.staging);
+  return side.segments.empty() ? wanted : std::min(wanted, longest_piece(side.segments, t->protocols.parts));
+}
+
+namespace {
+
+Transfer* make(efa_request* r, efa_peer* peer, Move move, const Side& side, uint64_t length, uint64_t count,
+               unsigned window) {
   auto* tr = new Transfer;
   tr->request = r;
+  tr->side = side;
   tr->move = move;
   tr->length = length;
-  tr->piece = piece;
-  tr->count = length / piece + (length % piece != 0);  // `piece` may be a peer's, and anything
+  tr->count = count;
   tr->window = static_cast<unsigned>(std::min<uint64_t>(tr->count, window));
   tr->slots.reset(new Piece[tr->window]{});
   for (unsigned i = 0; i < tr->window; ++i) {
@@ -169,6 +212,23 @@ Transfer* make_transfer(efa_request* r, efa_peer* peer, Move move, uint64_t leng
     p.op.completed = piece_completed;
     p.op.post = move == Move::send ? post_send : move == Move::receive ? post_receive : post_read;
   }
+  return tr;
+}
+
+}  // namespace
+
+Transfer* make_transfer(efa_request* r, efa_peer* peer, Move move, const Side& side, uint64_t length,
+                        uint64_t piece, unsigned window) {
+  const uint64_t count = length / piece + (length % piece != 0);  // `piece` may be a peer's, and anything
+  Transfer* tr = make(r, peer, move, side, length, count, window);
+  tr->piece = piece;
+  return tr;
+}
+
+Transfer* make_cut_transfer(efa_request* r, efa_peer* peer, const Side& side, uint64_t length,
+                            std::vector<uint64_t> cuts, unsigned window) {
+  Transfer* tr = make(r, peer, Move::read, side, length, cuts.size(), window);
+  tr->cuts = std::move(cuts);
   return tr;
 }
 

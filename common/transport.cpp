@@ -86,6 +86,7 @@ bool decide_protocols(efa_transport* t, std::string& why) {
   p.read = static_cast<uint64_t>(options.read_size) & ~(kPage - 1);
   p.stripe = static_cast<uint64_t>(std::min(options.stripe_size, options.read_size)) & ~(kPage - 1);
   p.staging &= ~(kPage - 1);
+  p.parts = std::clamp<size_t>(std::min(info->tx_attr->iov_limit, info->rx_attr->iov_limit), 1, kMostParts);
   p.truncates = FI_VERSION_GE(fi_version(), t->traits->truncates_since);
   if (!p.truncates) make_overflow(t, p.eager_limit);
   return true;

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "options.h"
 
@@ -77,7 +78,7 @@ struct efa_operation {
   uint64_t since_ns;                            // when it began to wait; 0: it does not
 };
 
-enum { EFA_BOUNCE_SIZE = 128 };
+enum { EFA_BOUNCE_SIZE = 256 };
 
 // One send or receive. The caller owns it from efa_*send/efa_*recv until `done` is called.
 struct efa_request {
@@ -129,6 +130,9 @@ typedef struct {
   // Copies `size` packed bytes that begin at byte `offset` of the layout; return false if they cannot.
   bool (*pack)(void* layout, size_t offset, void* to, size_t size);
   bool (*unpack)(void* layout, size_t offset, const void* from, size_t size);
+  // The blocks of a layout that has no more than a few, in the order of its packed bytes; how many, 0 if it has
+  // more. They live as long as the layout. May be NULL.
+  uint32_t (*segments)(void* layout, const struct iovec** first);
 } efa_config;
 
 // What MPI must know of the transport once it is open.

@@ -35,6 +35,9 @@ inline efa_request* request_of(efa_operation* op) {
 }
 static_assert(offsetof(efa_request, op) == 0 && offsetof(efa_operation, context) == 0);
 
+// Memory areas that one operation of ours may have, if the provider takes as many.
+constexpr size_t kMostParts = 4;
+
 // How the transport sends, decided once at set-up.
 struct Protocols {
   uint64_t inject_limit = 0;  // bytes, as all below
@@ -47,6 +50,7 @@ struct Protocols {
   uint64_t pull_limit = 0;  // from this length on
   uint64_t read = 0;        // greatest length of one read
   uint64_t stripe = 0;      // least length of a rail's share of a message
+  size_t parts = 1;         // memory areas that one send or receive may have
   bool truncates = false;   // the provider survives a message that is longer than its receive
 };
 

@@ -35,17 +35,43 @@ std::optional<std::string_view> take(std::string_view& in) {
   return field;
 }
 
+// Whether data that may be read is within the address space, and its segments are as long as it is.
+bool lies_somewhere(const ReadyToSend& m) {
+  if (m.rails == 0) return m.segments == 0;
+  if (m.segments == 0) return m.address <= UINT64_MAX - m.length;
+  uint64_t length = 0;
+  for (unsigned i = 0; i < m.segments; ++i) {
+    const auto& part = m.parts[i];
+    if (part.length == 0 || part.length > m.length - length) return false;
+    if (part.offset > UINT64_MAX - m.address || part.length > UINT64_MAX - m.address - part.offset)
+      return false;
+    length += part.length;
+  }
+  return length == m.length;
+}
+
 }  // namespace
 
 std::optional<ReadyToSend> parse_ready_to_send(const void* bytes, size_t size) {
   ReadyToSend message{};
-  if (size < ReadyToSend::kLeastSize || size > sizeof message) return std::nullopt;
-  std::memcpy(&message, bytes, size);
+  if (size < ReadyToSend::kLeastSize) return std::nullopt;
+  std::memcpy(&message, bytes, ReadyToSend::kLeastSize);
   const bool good = message.magic == ReadyToSend::kMagic && message.version == kWireVersion &&
-                    message.rails <= kMostRails && message.size() == size && message.piece != 0 &&
-                    (message.flags & ~ReadyToSend::kPacked) == 0 &&
-                    (message.rails == 0 || message.address <= UINT64_MAX - message.length);
-  return good ? std::optional(message) : std::nullopt;
+                    message.rails <= kMostRails && message.segments <= kMostSegments &&
+                    message.size() == size && message.piece != 0 && message.reserved == 0 &&
+                    (message.flags & ~ReadyToSend::kPacked) == 0;
+  if (!good) return std::nullopt;
+  const auto* rest = static_cast<const uint8_t*>(bytes) + ReadyToSend::kLeastSize;
+  const size_t keys = message.rails * sizeof message.keys[0];
+  if (keys) std::memcpy(message.keys, rest, keys);
+  if (message.segments) std::memcpy(message.parts, rest + keys, message.segments * sizeof message.parts[0]);
+  return lies_somewhere(message) ? std::optional(message) : std::nullopt;
+}
+
+void ReadyToSend::write(void* to) const {
+  const size_t used = rails * sizeof keys[0];
+  std::memcpy(to, this, kLeastSize + used);
+  std::memcpy(static_cast<uint8_t*>(to) + kLeastSize + used, parts, segments * sizeof parts[0]);
 }
 
 std::optional<Control> parse_control(const void* bytes, size_t size) {
@@ -68,8 +94,8 @@ std::string to_string(const ReadyToSend& m) {
   char text[160];
   std::snprintf(text, sizeof text,
                 "RTS{version %u, flags %u, rails %u, request %" PRIx64 ", length %" PRIu64 ", piece %" PRIu64
-                "}",
-                m.version, m.flags, m.rails, m.request, m.length, m.piece);
+                ", segments %u}",
+                m.version, m.flags, m.rails, m.request, m.length, m.piece, m.segments);
   return text;
 }
 

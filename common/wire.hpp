@@ -18,14 +18,21 @@ namespace efa {
 
 static_assert(std::endian::native == std::endian::little, "the wire format is little-endian");
 
-constexpr uint16_t kWireVersion = 2;
+constexpr uint16_t kWireVersion = 3;
 
 // NICs that one message can be striped over; bounds the keys in a ready-to-send message.
 constexpr unsigned kMostRails = 8;
+// Blocks of a sender's layout that may be read as they lie.
+constexpr unsigned kMostSegments = 8;
 
 // Sent as a tagged message in place of data that is longer than the eager limit. Fits a receive's bounce. As
-// many keys travel as there are rails.
+// many keys travel as there are rails, and as many segments as it says.
 struct ReadyToSend {
+  struct Segment {
+    uint64_t offset;  // from `address`
+    uint64_t length;  // not 0
+  };
+
   uint32_t magic;  // kMagic: guards against a foreign message with our kind bits
   uint16_t version;
   uint8_t flags;              // kPacked: the sender packs, so pieces no longer than `piece`
@@ -34,14 +41,19 @@ struct ReadyToSend {
   uint64_t length;            // bytes of the whole message
   uint64_t piece;             // the sender's preferred length of a piece
   uint64_t address;           // of the data, if it may be read
+  uint32_t segments;          // blocks in which the data lies; 0: in one
+  uint32_t reserved;          // 0
   uint64_t keys[kMostRails];  // by which the sender's rail i lets it be read
+  Segment parts[kMostSegments];
 
   static constexpr uint32_t kMagic = 0x53545245;  // "ERTS"
   static constexpr uint8_t kPacked = 1;
-  size_t size() const { return kLeastSize + rails * sizeof keys[0]; }  // bytes that travel
-  static constexpr size_t kLeastSize = 40;
+  static constexpr size_t kLeastSize = 48;
+  // Bytes that travel, and they themselves: no unused keys.
+  size_t size() const { return kLeastSize + rails * sizeof keys[0] + segments * sizeof parts[0]; }
+  void write(void* to) const;
 };
-static_assert(offsetof(ReadyToSend, keys) == ReadyToSend::kLeastSize && sizeof(ReadyToSend) == 104 &&
+static_assert(offsetof(ReadyToSend, keys) == ReadyToSend::kLeastSize && sizeof(ReadyToSend) == 240 &&
               std::is_trivially_copyable_v<ReadyToSend>);
 
 enum class ControlType : uint16_t {

@@ -92,6 +92,7 @@ static mca_mtl_base_module_t *component_init(MTL_EFA_INIT_ARGUMENTS)
         .card = mtl_efa_card,
         .pack = mtl_efa_pack,
         .unpack = mtl_efa_unpack,
+        .segments = mtl_efa_segments,
     };
     efa_limits limits;
 

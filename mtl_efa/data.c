@@ -31,6 +31,7 @@ int mtl_efa_data_with_gaps(opal_convertor_t *convertor, mtl_efa_layout *layout, 
     }
     layout->convertor = convertor;
     layout->carried = layout->carry_from = 0;
+    layout->segment_count = MTL_EFA_SEGMENTS_UNKNOWN;
     data->buffer = NULL;
     data->layout = layout;
     return OMPI_SUCCESS;
@@ -101,4 +102,44 @@ bool mtl_efa_unpack(void *context, size_t offset, const void *from, size_t size)
         return false;
     }
     return unpacked == size;
+}
+
+/* The blocks that `convertor` describes, neighbours joined; 0 if they are more than fit `segments`. */
+static uint32_t find_segments(opal_convertor_t *convertor, struct iovec *segments)
+{
+    struct iovec found[MTL_EFA_SEGMENTS_MAX];
+    size_t start = 0, told = 0, length = 0;
+    uint32_t count = MTL_EFA_SEGMENTS_MAX, joined = 0;
+
+    if (!(convertor->flags & CONVERTOR_HOMOGENEOUS)) {
+        return 0;
+    }
+    opal_convertor_set_position(convertor, &start);
+    if (opal_convertor_raw(convertor, found, &count, &told) < 0) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < count; ++i) {
+        struct iovec *last = segments + joined - 1;
+        if (0 == found[i].iov_len) {
+            continue;
+        }
+        length += found[i].iov_len;
+        if (joined > 0 && (char *) last->iov_base + last->iov_len == (char *) found[i].iov_base) {
+            last->iov_len += found[i].iov_len;
+        } else {
+            segments[joined++] = found[i];
+        }
+    }
+    return length == convertor->local_size ? joined : 0;
+}
+
+uint32_t mtl_efa_segments(void *context, const struct iovec **first)
+{
+    mtl_efa_layout *layout = context;
+
+    if (MTL_EFA_SEGMENTS_UNKNOWN == layout->segment_count) {
+        layout->segment_count = find_segments(layout->convertor, layout->segments);
+    }
+    *first = layout->segments;
+    return layout->segment_count;
 }

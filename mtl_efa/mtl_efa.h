@@ -13,6 +13,8 @@
 
 /* Longer than any predefined datatype. */
 enum { MTL_EFA_ELEMENT_MAX = 64 };
+/* Blocks of a layout up to which they are told to the transport one by one. */
+enum { MTL_EFA_SEGMENTS_MAX = 8, MTL_EFA_SEGMENTS_UNKNOWN = UINT32_MAX };
 
 /* Data that is not contiguous: efa_data.layout. */
 typedef struct mtl_efa_layout {
@@ -20,6 +22,8 @@ typedef struct mtl_efa_layout {
     size_t carried;    /* bytes in `carry` */
     size_t carry_from; /* first of them that is not used yet */
     unsigned char carry[MTL_EFA_ELEMENT_MAX];
+    uint32_t segment_count; /* MTL_EFA_SEGMENTS_UNKNOWN until the transport asks; 0: too many */
+    struct iovec segments[MTL_EFA_SEGMENTS_MAX];
 } mtl_efa_layout;
 
 /* pml/cm reserves mtl_request_size bytes behind each mca_mtl_request_t. */
@@ -120,6 +124,7 @@ static inline int mtl_efa_data_of(opal_convertor_t *convertor, mtl_efa_layout *l
     return mtl_efa_data_with_gaps(convertor, layout, data);
 }
 bool mtl_efa_pack(void *layout, size_t offset, void *to, size_t size);
+uint32_t mtl_efa_segments(void *layout, const struct iovec **first);
 bool mtl_efa_unpack(void *layout, size_t offset, const void *from, size_t size);
 
 /* --- messages.c --- */

@@ -385,10 +385,15 @@ void Network::arrive_eager(int32_t from, int32_t tag, size_t size, bool sync) {
 
 void Network::arrive_ready(int32_t from, int32_t tag, RemoteSend send, size_t cut) {
   const size_t size = std::min(cut, std::min(send.ready.size(), sizeof send.ready));
+  uint8_t bytes[sizeof send.ready];
+  if (send.ready.rails <= kMostRails && send.ready.segments <= kMostSegments)
+    send.ready.write(bytes);
+  else
+    std::memcpy(bytes, &send.ready, sizeof bytes);
   send.from = from;
-  send.well_formed = parse_ready_to_send(&send.ready, size).has_value();
+  send.well_formed = parse_ready_to_send(bytes, size).has_value();
   remote.push_back(send);
-  arrive(from, x.bits(kKindRts, from, tag), &send.ready, size);
+  arrive(from, x.bits(kKindRts, from, tag), bytes, size);
 }
 
 bool Network::possible(const Control& message) const {
@@ -400,6 +405,7 @@ bool Network::possible(const Control& message) const {
   const efa_request* r = x.t->ready_to_send.find(message.request);
   if (!r || r->op.peer->uid != message.sender || message.length > r->data.length) return false;
   if (message.type == ControlType::finished) return r->exposure != nullptr;
+  if (r->data.layout && message.length && message.piece > x.t->protocols.staging) return false;
   return message.length == 0 || (message.piece && (message.length - 1) / message.piece <= UINT32_MAX);
 }
 

@@ -17,7 +17,16 @@ void ready(const uint8_t* bytes, size_t size) {
   const auto parsed = parse_ready_to_send(bytes, size);
   if (!parsed) return;
   fuzz_expect(size <= sizeof *parsed && parsed->size() == size, "a ready-to-send message has its own length");
-  fuzz_expect(std::memcmp(&*parsed, bytes, size) == 0, "a ready-to-send message is what came");
+  uint8_t again[sizeof *parsed];
+  parsed->write(again);
+  fuzz_expect(std::memcmp(again, bytes, size) == 0, "a ready-to-send message is what came");
+  uint64_t length = 0;
+  for (unsigned i = 0; i < parsed->segments; ++i) {
+    const auto& part = parsed->parts[i];
+    fuzz_expect(parsed->address + part.offset + part.length >= part.length, "a segment does not wrap");
+    length += part.length;
+  }
+  fuzz_expect(parsed->segments == 0 || length == parsed->length, "segments are as long as the data");
   fuzz_expect(parsed->magic == ReadyToSend::kMagic && parsed->version == kWireVersion, "magic and version");
   fuzz_expect(parsed->rails <= kMostRails && parsed->piece > 0, "rails and piece within bounds");
   fuzz_expect(parsed->rails == 0 || parsed->address + parsed->length >= parsed->address,
@@ -135,9 +144,16 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max
 std::vector<FuzzInput> fuzz_seeds() {
   std::vector<FuzzInput> seeds;
   for (const uint8_t rails : {0, 1, 8}) {
-    const ReadyToSend message{
-        ReadyToSend::kMagic, kWireVersion, 0, rails, 7, 1 << 20, 65536, 0x7000, {1, 2, 3}};
-    seeds.push_back(input_of(kReady, &message, message.size()));
+    ReadyToSend message{
+        ReadyToSend::kMagic, kWireVersion, 0, rails, 7, 1 << 20, 65536, 0x7000, 0, 0, {1, 2, 3}, {}};
+    if (rails == 8) {
+      message.segments = 2;
+      message.parts[0] = {0, 1 << 19};
+      message.parts[1] = {1 << 20, 1 << 19};
+    }
+    uint8_t bytes[sizeof message];
+    message.write(bytes);
+    seeds.push_back(input_of(kReady, bytes, message.size()));
   }
   for (const auto type : {ControlType::clear_to_send, ControlType::acknowledge, ControlType::finished}) {
     const Control message{Control::kMagic, kWireVersion, type, 1001, 7, 1 << 20, 4096, 3, 0};

@@ -136,7 +136,9 @@ class Arena {
   void* origin() { return memory_->bytes() + origin_; }
 
   void fill(Key key) {
-    std::vector<std::uint8_t> packed(static_cast<std::size_t>(count_) * kBytesPerElement);
+    std::size_t element = 0;
+    for (const Segment& s : layout_.segments) element += s.length;
+    std::vector<std::uint8_t> packed(static_cast<std::size_t>(count_) * element);
     fill_pattern(packed.data(), packed.size(), key);
     walk(packed.size(), [&](std::size_t offset, std::uint8_t* place, std::size_t length) {
       std::copy_n(packed.data() + offset, length, place);

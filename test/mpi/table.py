@@ -57,6 +57,7 @@ TESTS = [
     Test("collectives_8", "collectives", 8, "the same with more ranks than cores", limit=240),
     Test("random_traffic", "random_traffic", 4, "random sizes, modes, layouts and calls at once", limit=120, quick=True),
     Test("random_traffic_8", "random_traffic 8 12", 8, "the same with more ranks than cores", limit=180),
+    Test("blocks", "blocks", 2, "types of few long blocks, which are not packed", quick=True),
     Test("reuse", "reuse", 2, "memory that comes back at an address with other contents: mmap, free, sbrk, mremap"),
     Test("finalize_sends", "finalize sends", 4, "MPI_Finalize delivers freed and buffered sends"),
     Test("finalize_unreceived", "finalize unreceived", 3, "MPI_Finalize with messages that nobody receives"),

@@ -43,6 +43,16 @@ Posted incoming(Call call, const iovec* iov, size_t count, fi_addr_t peer, uint6
 ssize_t tagged_send(fid_ep* ep, const void* b, size_t n, void*, fi_addr_t to, uint64_t tag, void* context) {
   return self(ep)->accept(outgoing(Call::tagged_send, b, n, to, tag, 0, context));
 }
+ssize_t tagged_sendv(fid_ep* ep, const iovec* iov, void**, size_t count, fi_addr_t to, uint64_t tag,
+                     void* context) {
+  Posted p = outgoing(Call::tagged_send, iov[0].iov_base, iov[0].iov_len, to, tag, 0, context);
+  for (size_t i = 1; i < count; ++i) {
+    const auto part = copy(iov[i].iov_base, iov[i].iov_len);
+    p.bytes.insert(p.bytes.end(), part.begin(), part.end());
+  }
+  p.parts = count;
+  return self(ep)->accept(std::move(p));
+}
 ssize_t tagged_senddata(fid_ep* ep, const void* b, size_t n, void*, uint64_t data, fi_addr_t to, uint64_t tag,
                         void* context) {
   return self(ep)->accept(outgoing(Call::tagged_send, b, n, to, tag, data, context));
@@ -164,6 +174,7 @@ fi_ops_tagged tagged_ops = [] {
   ops.recvv = tagged_recvv;
   ops.recvmsg = tagged_recvmsg;
   ops.send = tagged_send;
+  ops.sendv = tagged_sendv;
   ops.senddata = tagged_senddata;
   ops.inject = tagged_inject;
   ops.injectdata = tagged_injectdata;
@@ -239,6 +250,11 @@ efa_config config_of() {
   };
   config.unpack = [](void* layout, size_t offset, const void* from, size_t size) {
     return move_blocks(layout, offset, static_cast<char*>(const_cast<void*>(from)), size, false);
+  };
+  config.segments = [](void* layout, const iovec** first) {
+    const auto& segments = static_cast<Layout*>(layout)->segments;
+    *first = segments.data();
+    return static_cast<uint32_t>(segments.size());
   };
   return config;
 }
@@ -386,6 +402,7 @@ Transport::Transport() : owned(make_transport()), t(owned.get()), one(*t->peers.
   p.piece = p.staging = p.read = p.stripe = 4096;
   p.pull_limit = 2048;
   p.window = 2;
+  p.parts = 4;
   efa::make_overflow(t, p.eager_limit);
   t->address_size = 4;
   int32_t rank = 1;

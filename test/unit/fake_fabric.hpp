@@ -33,6 +33,7 @@ struct Posted {
   fi_addr_t peer = FI_ADDR_UNSPEC;
   std::vector<uint8_t> bytes;     // of a send, as they were when it was posted
   const void* from = nullptr;     // where a send has them; theirs until it completes
+  size_t parts = 1;               // of a send
   std::vector<iovec> into;        // of a receive or a read
   uint64_t address = 0, key = 0;  // of a read
 };
@@ -81,10 +82,11 @@ class Fabric {
   std::deque<Event> events_;
 };
 
-// A strided layout: blocks of `block` bytes, `gap` bytes apart.
+// A strided layout: blocks of `block` bytes, `gap` bytes apart; `segments`, if the transport is told of them.
 struct Layout {
   char* base;
   size_t block, gap;
+  std::vector<iovec> segments = {};
 };
 
 // A request that counts how often it was completed.
@@ -125,7 +127,9 @@ class Transport {
   efa::Control control(efa::ControlType type, const efa_peer& from, uint64_t request, uint64_t length = 0,
                        uint64_t piece = 4096) const;
   void arrive(const efa::ReadyToSend& ready, int32_t rank, int32_t tag) {
-    fabric.arrive(bits(efa::kKindRts, rank, tag), static_cast<uint64_t>(rank), &ready, ready.size());
+    uint8_t bytes[sizeof ready];
+    ready.write(bytes);
+    fabric.arrive(bits(efa::kKindRts, rank, tag), static_cast<uint64_t>(rank), bytes, ready.size());
     progress();
   }
   void arrive(const efa::Control& message) {

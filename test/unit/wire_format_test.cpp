@@ -8,7 +8,18 @@ using namespace efa;
 namespace {
 
 ReadyToSend good_rts() {
-  return {ReadyToSend::kMagic, kWireVersion, ReadyToSend::kPacked, 2, 7, 1 << 20, 4096, 0x7000, {11, 12}};
+  return {ReadyToSend::kMagic,
+          kWireVersion,
+          ReadyToSend::kPacked,
+          2,
+          7,
+          1 << 20,
+          4096,
+          0x7000,
+          0,
+          0,
+          {11, 12},
+          {}};
 }
 Control good_cts() {
   return {Control::kMagic, kWireVersion, ControlType::clear_to_send, 1, 7, 1 << 20, 4096, 3, 0};
@@ -36,7 +47,7 @@ TEST_CASE("A ready-to-send message is parsed, and no other") {
   CHECK(parsed->address == 0x7000);
   CHECK(parsed->keys[1] == 12);
   for (size_t size = 0; size <= sizeof good; ++size)
-    CHECK(parse_ready_to_send(&good, size).has_value() == (size == 40 + 2 * 8));
+    CHECK(parse_ready_to_send(&good, size).has_value() == (size == 48 + 2 * 8));
   auto bad = good;
   const auto refused = [&] { return !parse_ready_to_send(&bad, std::min(bad.size(), sizeof bad)); };
   bad.magic ^= 1;
@@ -73,7 +84,7 @@ TEST_CASE("A control message is parsed, and no other") {
   bad.length = 0;  // nothing wanted: no pieces
   CHECK(parse_control(&bad, sizeof bad));
   CHECK(to_string(good) ==
-        "CTS{version 2, sender 1, request 7, length 1048576, piece 4096, handle 3, failed 0}");
+        "CTS{version 3, sender 1, request 7, length 1048576, piece 4096, handle 3, failed 0}");
 }
 
 TEST_CASE("A card comes back as it was published") {
@@ -104,6 +115,47 @@ TEST_CASE("Addresses of further rails come whole, and not more of them than ther
   CHECK_FALSE(accepted());
 }
 
+TEST_CASE("Segments travel behind the keys, and must be as long as the data") {
+  ReadyToSend rts = good_rts();
+  rts.segments = 3;
+  const uint64_t lengths[] = {1 << 19, (1 << 19) - 1, 1};
+  for (unsigned i = 0; i < 3; ++i) rts.parts[i] = {i * uint64_t{1 << 20}, lengths[i]};
+  uint8_t bytes[sizeof rts];
+  const auto parse = [&](const ReadyToSend& m) {
+    m.write(bytes);
+    return parse_ready_to_send(bytes, m.size());
+  };
+  const auto read = parse(rts);
+  REQUIRE(read);
+  CHECK(rts.size() == 48 + 2 * 8 + 3 * 16);
+  CHECK(read->keys[1] == 12);
+  CHECK(read->keys[2] == 0);
+  for (unsigned i = 0; i < 3; ++i) {
+    CHECK(read->parts[i].offset == rts.parts[i].offset);
+    CHECK(read->parts[i].length == lengths[i]);
+  }
+  CHECK_FALSE(parse_ready_to_send(bytes, rts.size() - 1));
+  auto bad = rts;
+  bad.parts[2].length = 2;  // more than there is
+  CHECK_FALSE(parse(bad));
+  bad = rts, bad.parts[1].length -= 1;  // less
+  CHECK_FALSE(parse(bad));
+  bad = rts, bad.parts[2].length = 0, bad.parts[1].length += 1;
+  CHECK_FALSE(parse(bad));
+  bad = rts, bad.parts[1].length = UINT64_MAX;
+  CHECK_FALSE(parse(bad));
+  bad = rts, bad.parts[1].offset = UINT64_MAX - 0x7000;  // beyond the last address
+  CHECK_FALSE(parse(bad));
+  bad = rts, bad.rails = 0;  // where, if it may not be read?
+  CHECK_FALSE(parse(bad));
+  bad = rts, bad.reserved = 1;
+  CHECK_FALSE(parse(bad));
+  rts.write(bytes);
+  const uint32_t many = kMostSegments + 1;
+  std::memcpy(bytes + offsetof(ReadyToSend, segments), &many, sizeof many);
+  CHECK_FALSE(parse_ready_to_send(bytes, 48 + 2 * 8 + many * 16));
+}
+
 TEST_CASE("A card that is cut off anywhere is refused with a reason") {
   const auto bytes = good_card().serialize();
   for (size_t size = 0; size < bytes.size(); ++size) {
@@ -131,7 +183,7 @@ TEST_CASE("A card of another version names both versions, whatever follows") {
   const auto bytes = card.serialize();
   std::string why;
   CHECK_FALSE(Card::parse(bytes.data(), 8, why));
-  CHECK_THAT(why, Contains("wire format 43") && Contains("this one has 2"));
+  CHECK_THAT(why, Contains("wire format 44") && Contains("this one has 3"));
 }
 
 TEST_CASE("An id finds its object until it is removed, and never the next in its place") {
