@@ -1,7 +1,8 @@
-// Buffers for packed data, in sizes that are powers of two. Freed ones are kept up to a bound, since fresh
-// memory costs a page fault for every 4 KiB that is touched. Not thread-safe.
+// Buffers for packed data, in sizes that are powers of two, up to a bound that their users keep: take() gives more.
+// Freed ones are kept, since fresh memory costs a page fault for every 4 KiB that is touched. Not thread-safe.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -12,8 +13,8 @@ namespace efa {
 
 class BufferPool {
  public:
-  // `most_kept`: bytes in unused buffers beyond which memory goes back to the system.
-  explicit BufferPool(size_t most_kept) : most_kept_(most_kept) {}
+  // `bound`: bytes in all buffers, used or kept.
+  explicit BufferPool(size_t bound) : bound_(bound) {}
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
   ~BufferPool() {
@@ -36,6 +37,7 @@ class BufferPool {
       if (!buffer) return nullptr;
     }
     bytes_used_ += size_t{1} << order;
+    most_used_ = std::max(most_used_, bytes_used_);
     return buffer;
   }
   // `size` as it was taken.
@@ -43,14 +45,18 @@ class BufferPool {
     const unsigned order = order_of(size);
     const size_t bytes = size_t{1} << order;
     bytes_used_ -= bytes;
-    if (bytes_kept_ + bytes > most_kept_) {
+    if (bytes_used_ + bytes_kept_ + bytes > bound_) {
       std::free(buffer);
       return;
     }
     kept_[order].push_back(buffer);
     bytes_kept_ += bytes;
   }
+  // Whether a buffer of `size` bytes would go beyond the bound.
+  bool is_full(size_t size) const { return bytes_used_ + (size_t{1} << order_of(size)) > bound_; }
+  size_t bound() const { return bound_; }
   size_t bytes_used() const { return bytes_used_; }
+  size_t most_used() const { return most_used_; }  // at a time, so far
   size_t bytes_kept() const { return bytes_kept_; }
 
  private:
@@ -60,7 +66,7 @@ class BufferPool {
   }
 
   std::array<std::vector<void*>, 48> kept_;
-  size_t bytes_kept_ = 0, bytes_used_ = 0, most_kept_;
+  size_t bytes_kept_ = 0, bytes_used_ = 0, most_used_ = 0, bound_;
 };
 
 }  // namespace efa

@@ -40,8 +40,11 @@
          "The same for noncontiguous messages, which are packed first (-1: as measured for the provider)") \
   NUMBER(chunk_size, -1, -1, 1073741824, "bytes", 5,                                                       \
          "Length of the pieces in which a contiguous rendezvous sends (-1: as measured for the provider)") \
-  NUMBER(staging_size, 131072, 4096, 16777216, "bytes", 5,                                                 \
-         "Length of the pieces in which noncontiguous data is packed and sent")                            \
+  NUMBER(staging_size, -1, -1, 16777216, "bytes", 5,                                                       \
+         "Length of the pieces in which noncontiguous data is packed and sent, at least 4096 (-1: as "     \
+         "measured for the provider)")                                                                     \
+  NUMBER(staging_memory, 16777216, 65536, 17179869184, "bytes", 5,                                         \
+         "Memory of one process for such pieces; when it is used up each message goes on with one of them at a time") \
   NUMBER(staging_window, 4, 1, 64, "pieces", 5, "Pieces that one rendezvous keeps in flight")              \
   NUMBER(progress_batch, 32, 1, 256, "completions", 7, "Completions taken from the queue at a time")       \
   NUMBER(pull_limit, -1, -1, 1073741824, "bytes", 5,                                                       \

@@ -25,6 +25,7 @@ struct ProviderTraits {
   uint64_t eager_limit_local;   // upper bound of both to a peer on the same node, by cross-memory attach
   uint64_t eager_limit_packed;  // noncontiguous
   uint64_t piece;               // of a contiguous rendezvous
+  uint64_t staging;             // piece of a noncontiguous rendezvous
   uint64_t pull_limit;          // contiguous messages from here on are read by RDMA; 0: never
 };
 
@@ -42,18 +43,18 @@ struct ProviderTraits {
 // tcp without ofi_rxm serves reliable datagrams itself since libfabric 1.18.
 inline constexpr ProviderTraits kProviders[] = {
     {"efa", false, FI_LOCAL_COMM | FI_REMOTE_COMM | FI_RMA | FI_READ | FI_REMOTE_READ, FI_VERSION(1, 10),
-     kNever, 64 * kKiB, 4 * kKiB, 32 * kKiB, 64 * kKiB, 32 * kKiB},
-    {"shm", true, 0, FI_VERSION(1, 20), kNever, 64 * kKiB, 4 * kKiB, 32 * kKiB, 1 * kGiB, 0},
-    {"tcp;ofi_rxm", false, 0, FI_VERSION(1, 9), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB, 0},
-    {"tcp", false, 0, FI_VERSION(1, 18), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB, 0},
-    {"net", false, 0, FI_VERSION(1, 16), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB, 0},
-    {"udp;ofi_rxd", false, 0, kNever, kNever, 64 * kKiB, 64 * kKiB, 32 * kKiB, 64 * kKiB, 0},
-    {"sockets", false, 0, FI_VERSION(1, 9), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB, 0},
+     kNever, 64 * kKiB, 4 * kKiB, 32 * kKiB, 64 * kKiB, 64 * kKiB, 32 * kKiB},
+    {"shm", true, 0, FI_VERSION(1, 20), kNever, 64 * kKiB, 4 * kKiB, 32 * kKiB, 1 * kGiB, 128 * kKiB, 0},
+    {"tcp;ofi_rxm", false, 0, FI_VERSION(1, 9), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB, 128 * kKiB, 0},
+    {"tcp", false, 0, FI_VERSION(1, 18), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB, 128 * kKiB, 0},
+    {"net", false, 0, FI_VERSION(1, 16), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB, 128 * kKiB, 0},
+    {"udp;ofi_rxd", false, 0, kNever, kNever, 64 * kKiB, 64 * kKiB, 32 * kKiB, 64 * kKiB, 64 * kKiB, 0},
+    {"sockets", false, 0, FI_VERSION(1, 9), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB, 128 * kKiB, 0},
 };
 
 // For a provider that the user names and that has no row: careful values.
 inline constexpr ProviderTraits kUnknownProvider = {"",        false,     0,         FI_VERSION(1, 9), kNever,
-                                                    64 * kKiB, 64 * kKiB, 32 * kKiB, 64 * kKiB,        0};
+                                                    64 * kKiB, 64 * kKiB, 32 * kKiB, 64 * kKiB, 64 * kKiB, 0};
 
 // What a version of a provider gets wrong and can be told to leave out, by a variable of libfabric. Set
 // before libfabric's first use in the process, and only where the user has set nothing.

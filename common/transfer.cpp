@@ -81,8 +81,10 @@ unsigned working_rail(efa_transport* t, unsigned wanted) {
   return wanted && t->rail_at(wanted).failed ? 0 : wanted;
 }
 
-// Makes the next piece ready and posts it. False if there is no memory for it now.
+// Makes the next piece ready and posts it. False if that failed, or has to wait: beyond the bound on staging memory a
+// message has one piece at a time, for none at all could wait for a peer that waits likewise.
 bool post_next(efa_transport* t, Transfer* tr) {
+  if (tr->side.staged && tr->next > tr->retired && t->buffers.is_full(tr->size(tr->next))) return false;
   Piece& p = tr->slot(tr->next);
   const uint64_t offset = tr->offset(tr->next);
   p.index = tr->next;

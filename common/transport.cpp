@@ -70,6 +70,11 @@ bool decide_protocols(efa_transport* t, std::string& why) {
           std::to_string(bound.most) + " bytes (0 to " + std::to_string(bound.most) + ", or -1: automatic).";
     return false;
   }
+  if (options.staging_size >= 0 && static_cast<uint64_t>(options.staging_size) < kPage) {
+    why = "The parameter mtl_efa_staging_size is " + std::to_string(options.staging_size) +
+          ", but a piece has at least " + std::to_string(kPage) + " bytes (or -1: automatic).";
+    return false;
+  }
   Protocols& p = t->protocols;
   p.inject_limit = limit_of(options.inject_limit, inject);
   // What a receive's bounce takes is always eager, so that ready-to-send stands for longer messages only.
@@ -78,7 +83,8 @@ bool decide_protocols(efa_transport* t, std::string& why) {
   p.eager_limit_packed = std::clamp<uint64_t>(
       limit_of(options.eager_limit_packed, t->traits->eager_limit_packed), EFA_BOUNCE_SIZE, p.eager_limit);
   p.piece = std::max<uint64_t>(std::min(limit_of(options.chunk_size, t->traits->piece), longest), 1);
-  p.staging = static_cast<uint64_t>(options.staging_size);
+  p.staging =
+      std::max<uint64_t>(std::min(limit_of(options.staging_size, t->traits->staging), longest), kPage);
   p.window = static_cast<unsigned>(options.staging_window);
   p.inject_limit = std::min(p.inject_limit, p.eager_limit);
   p.pulls = t->traits->pull_limit != 0 && reads_natively(t->rail);
@@ -145,7 +151,8 @@ efa_transport::efa_transport(const efa_config& from, const efa::TagLayout& layou
       pending(static_cast<uint64_t>(from.options.send_timeout) * 1'000'000'000u),
       batch(static_cast<unsigned>(from.options.progress_batch)),
       contacts(static_cast<uint64_t>(from.options.contact_timeout) * 1'000'000'000u),
-      config(from) {}
+      config(from),
+      buffers(static_cast<size_t>(from.options.staging_memory)) {}
 
 efa_transport::~efa_transport() = default;
 
@@ -237,6 +244,10 @@ extern "C" void efa_close(efa_transport* t) {
     // them (test mpi/finalize unreceived crashed in one of twenty runs).
     if (t->ep && !t->broken && t->traits->name == "efa" && efa::shares_memory(*t->traits))
       efa::discard_unexpected(t, efa::monotonic_ns() + efa::kCloseDrain_ns);
+    if (t->buffers.most_used())
+      t->report(EFA_REPORT_VERBOSE, "staging buffers took at most " + std::to_string(t->buffers.most_used()) +
+                                        " bytes, of " + std::to_string(t->buffers.bound()) +
+                                        " that mtl_efa_staging_memory allows");
     t->closing = true;
     t->registrations.clear();
     t->more_rails.clear();

@@ -99,7 +99,7 @@ struct efa_transport {
   size_t address_size = 0;       // bytes of an endpoint's address
   std::vector<uint8_t> address;  // of rail 0's
   efa::Stats stats;
-  efa::BufferPool buffers{16 * efa::kMiB};
+  efa::BufferPool buffers;
   std::unique_ptr<char[]> overflow;              // takes what is behind a receive's end; nobody reads it
   efa::IdTable<efa_request> ready_to_send;       // rendezvous sends that wait for their receiver
   std::vector<efa_request*> synchronous;         // eager synchronous sends that wait for theirs

@@ -235,6 +235,7 @@ bool move_blocks(void* layout, size_t offset, char* packed, size_t size, bool pa
 efa_config config_of() {
   efa_config config{};
   efa_options_defaults(&config.options);
+  config.options.staging_memory = 5 * 4096;
   config.self = {1000, 0};
   config.hostname = "here";
   config.report = [](efa_severity, const char* text) { current->reports.emplace_back(text); };

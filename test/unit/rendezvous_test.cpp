@@ -112,6 +112,47 @@ TEST_CASE("Push between noncontiguous layouts packs and unpacks piece by piece w
   CHECK(x.t->buffers.bytes_used() == 0);
 }
 
+TEST_CASE("Beyond the bound on staging memory a message goes on with one piece at a time") {
+  Transport x;  // five pieces in all, two for each message
+  const auto data = pattern(20000);
+  struct Receive {
+    Request r;
+    std::vector<char> memory = std::vector<char>(40000);
+    Layout layout{memory.data(), 100, 100};
+    std::deque<Posted> posted;
+    size_t next = 0;
+  } receives[3];
+  const auto take = [&](Receive& receive) {
+    while (x.fabric.count(Call::tagged_receive))
+      receive.posted.push_back(x.fabric.take(Call::tagged_receive));
+  };
+  const auto serve_one = [&](Receive& receive) {
+    serve(x, receive.posted.front(), data, 4096 * receive.next++);
+    receive.posted.pop_front();
+    x.progress();
+    take(receive);
+  };
+  for (Receive& receive : receives) {
+    x.receive(receive.r, &x.one, 5, nullptr, 20000, &receive.layout);
+    x.arrive(x.ready(static_cast<uint64_t>(&receive - receives), 20000), 1, 5);
+    answer(x);
+    take(receive);
+  }
+  CHECK(receives[1].posted.size() == 2);
+  CHECK(receives[2].posted.size() == 1);
+  serve_one(receives[2]);
+  CHECK(receives[2].posted.size() == 1);
+  while (receives[0].r.times == 0) serve_one(receives[0]);
+  serve_one(receives[2]);
+  CHECK(receives[2].posted.size() == 2);
+  for (Receive& receive : receives) {
+    while (receive.r.times == 0) serve_one(receive);
+    for (size_t i = 0; i < 20000; ++i) REQUIRE(receive.memory[i / 100 * 200 + i % 100] == data[i]);
+  }
+  CHECK(x.t->buffers.most_used() == 5 * 4096);
+  CHECK(x.t->buffers.bytes_used() == 0);
+}
+
 TEST_CASE("A receive that is too short takes its part, reports truncation and releases the sender") {
   const bool pull = GENERATE(true, false);
   Transport x;
