@@ -107,6 +107,10 @@ TEST_CASE("Each fault is one finding with a remedy") {
        "RDMAV_FORK_SAFE"},
       {[](PreflightFacts& f) { f.ptrace_scope = 1; }, Level::warning, "ptrace", "ptrace_scope is 1",
        "sysctl"},
+      {[](PreflightFacts& f) { f.ptrace_scope = 1, f.attach = Attach::refused; }, Level::warning, "ptrace",
+       "ptrace_scope is 1", "sysctl"},
+      {[](PreflightFacts& f) { f.attach = Attach::refused; }, Level::warning, "ptrace",
+       "though kernel.yama.ptrace_scope is 0", "SYS_PTRACE"},
       {[](PreflightFacts& f) { f.ranks = 1025; }, Level::failure, "ranks", "only 1024 endpoints", "fewer"},
       {[](PreflightFacts& f) { f.running = "4.1.6"; }, Level::failure, "Open MPI", "built for 5.0.7",
        "Build"},
@@ -129,6 +133,36 @@ TEST_CASE("A variable makes an old kernel safe to fork on") {
   facts.kernel_major = 4, facts.kernel_minor = 14;
   facts.fork_safe_by_variable = true;
   CHECK(outcome(judge(facts)) == Level::ok);
+}
+
+TEST_CASE("What was tried counts more than ptrace_scope: root may read in spite of it") {
+  PreflightFacts facts = good();
+  facts.ptrace_scope = 1;
+  facts.attach = Attach::works;
+  CHECK(outcome(judge(facts)) == Level::ok);
+}
+
+TEST_CASE("The preflight has a line for each thing of the list, with versions and known faults") {
+  std::string topics;
+  std::string libfabric;
+  PreflightFacts facts = good();
+  facts.versions = "201.0, driver efa";
+  for (const auto& finding : judge(facts)) {
+    topics += finding.topic + "; ";
+    if (finding.topic == "libfabric") libfabric = finding.text;
+  }
+  CHECK(topics ==
+        "EFA NIC; libfabric; locked memory; shared memory; huge pages; fork; ptrace; ranks; Open MPI; ");
+  CHECK_THAT(libfabric, Contains("2.1, provider efa 201.0, driver efa; known, and avoided: inside a node"));
+  facts.libfabric = FI_VERSION(2, 2);
+  CHECK_THAT(judge(facts)[1].text, !Contains("known"));
+  for (const int64_t pages : {-1, 0, 12}) {
+    facts.free_huge_pages = pages;
+    CHECK(outcome(judge(facts)) == Level::ok);
+    CHECK_THAT(judge(facts)[4].text, Contains(pages < 0 ? "has none"
+                                              : pages   ? "12 of 2 MiB free"
+                                                        : "nr_hugepages"));
+  }
 }
 
 TEST_CASE("Maps of an instance type are those of the ranks themselves") {
@@ -181,6 +215,72 @@ bool inside(const std::array<int, 4>& r, const std::array<int, 4>& of) {
 
 bool overlap(const std::array<int, 4>& a, const std::array<int, 4>& b) {
   return a[0] < b[0] + b[2] && b[0] < a[0] + a[2] && a[1] < b[1] + b[3] && b[1] < a[1] + a[3];
+}
+
+}  // namespace
+
+namespace {
+
+struct Text {
+  int left, right, y, size;
+  std::string words;
+};
+
+// Every text with the room that it takes in DejaVu Sans, the widest of the usual fonts (advances in em).
+std::vector<Text> texts(const std::string& svg) {
+  std::vector<Text> found;
+  for (size_t at = 0; (at = svg.find("<text class=\"", at)) != std::string::npos; ++at) {
+    char kind[32];
+    Text each{};
+    REQUIRE(std::sscanf(svg.c_str() + at, "<text class=\"%31[^\"]\" x=\"%d\" y=\"%d\"", kind, &each.left,
+                        &each.y) == 3);
+    const size_t style = svg.find("." + std::string(kind) + "{font-size:");
+    REQUIRE(style != std::string::npos);
+    const std::string rule = svg.substr(style, svg.find('}', style) - style);
+    REQUIRE(std::sscanf(rule.c_str() + rule.find(':'), ":%dpx", &each.size) == 1);
+    const size_t begin = svg.find('>', at) + 1;
+    const std::string tag = svg.substr(at, begin - at);
+    each.words = svg.substr(begin, svg.find('<', begin) - begin);
+    double em = 0;
+    for (const char c : each.words)
+      if ((c & 0xc0) != 0x80)
+        em += c == ' ' || c == ',' || c == '.' ? 0.318
+              : c == 'i' || c == 'l'           ? 0.278
+              : c == 'm'                       ? 0.974
+              : c >= 'A' && c <= 'Z'           ? 0.75
+                                               : 0.62;
+    const bool bold = rule.find("font-weight:700") != std::string::npos;
+    const int width = static_cast<int>(em * each.size * (bold ? 1.1 : 1));
+    const auto anchored = [&](const char* how) {
+      return rule.find(std::string("text-anchor:") + how) != std::string::npos ||
+             tag.find(std::string("text-anchor=\"") + how) != std::string::npos;
+    };
+    each.left -= anchored("end") ? width : anchored("middle") ? width / 2 : 0;
+    each.right = each.left + width;
+    found.push_back(each);
+  }
+  return found;
+}
+
+// No text reaches over another, over the edge of the drawing, or out of the card, core or panel in which it begins.
+void check_texts(const std::string& svg) {
+  const auto all = texts(svg);
+  REQUIRE(!all.empty());
+  for (const char* kind : {"card", "core", "numa", "package"})
+    for (const auto& r : rectangles(svg, kind))
+      for (const auto& each : all)
+        if (each.y > r[1] && each.y <= r[1] + r[3] && each.right > r[0] && each.left < r[0] + r[2]) {
+          INFO(kind << ": " << each.words);
+          CHECK((each.left >= r[0] && each.right <= r[0] + r[2]));
+        }
+  for (size_t i = 0; i < all.size(); ++i) {
+    INFO(all[i].words);
+    CHECK((all[i].left >= 0 && all[i].right <= 1240));
+    for (size_t k = 0; k < i; ++k)
+      if (std::abs(all[i].y - all[k].y) < std::min(all[i].size, all[k].size) && all[i].left < all[k].right &&
+          all[k].left < all[i].right)
+        FAIL_CHECK("lies over: " << all[k].words);
+  }
 }
 
 }  // namespace
@@ -243,7 +343,29 @@ TEST_CASE("The SVG of every instance type: a square per core, a card per NIC, no
     for (size_t i = 0; i < cards.size(); ++i)
       for (size_t k = 0; k < i; ++k) CHECK_FALSE(overlap(cards[i], cards[k]));
     for (size_t i = 1; i < cores.size(); ++i) CHECK_FALSE(overlap(cores[i], cores[i - 1]));
+    check_texts(svg);
   }
+}
+
+TEST_CASE("Long texts of the SVG are shortened or wrapped") {
+  auto node = instance_node("p5.48xlarge");
+  REQUIRE(node);
+  for (auto& each : node->nics)
+    each.reads = each.nic.pci->bus % 2;  // not alike, so each card says what it has
+  NicParameters rails;
+  rails.rails = 4;
+  for (const Binding binding : {Binding::core, Binding::numa, Binding::socket, Binding::none})
+    for (const int ranks : {7, 96, 500, 4096}) {
+      INFO(ranks);
+      const std::string svg = svg_of(*node, place_ranks(*node, ranks, binding, rails), "some");
+      check_texts(svg);
+      CHECK_THAT(svg, Contains("+ rail of ") && Contains("RDMA r+w"));
+    }
+  NicParameters wrong;
+  wrong.nics = "mlx5_0";
+  const std::string svg = svg_of(*node, place_ranks(*node, 4, Binding::core, wrong), "some");
+  check_texts(svg);
+  CHECK_THAT(svg, Contains("mlx5_0") && Contains("rdmap201s0"));
 }
 
 TEST_CASE("The SVG says what is unusual, and escapes what it quotes") {

@@ -37,6 +37,9 @@ for arguments in "" "--instance hpc7a.96xlarge" "--instance p5.48xlarge --ranks 
   "$tool" $arguments --svg - | python3 -c 'import sys, xml.dom.minidom as x; assert x.parse(sys.stdin).documentElement.tagName == "svg"' ||
     { echo "--svg $arguments is not SVG"; failed=1; }
 done
+expect 0 ">1 rank, not bound<" --instance p4d.24xlarge --ranks 1 --bind none --svg -
+expect 1 "no ranks: they would have no NIC" --instance p4d.24xlarge --nics mlx5_0 --svg -
+expect 0 "--svg FILE" --help
 expect 1 "cannot be written" --instance p4d.24xlarge --svg /nosuch/file
 expect 2 "--svg draws the machine" --svg - --json
 # A machine with EFA devices that nothing drives, as hwloc sees it.

@@ -198,9 +198,12 @@ const char* word_of(Binding binding) {
 // False after a message.
 bool write_svg(const std::string& path, const Node& node, const Placement& placement,
                const Request& request) {
-  std::string what = "no ranks: these are no EFA NICs";
-  if (!placement.ranks.empty())
-    what = std::to_string(placement.ranks.size()) + " ranks, " + word_of(request.binding);
+  const size_t ranks = placement.ranks.size();
+  std::string what = std::to_string(ranks) + (ranks == 1 ? " rank, " : " ranks, ") + word_of(request.binding);
+  if (!placement.error.empty())
+    what = "no ranks: they would have no NIC";
+  else if (ranks == 0)
+    what = "no ranks: there is no EFA NIC";
   const std::string svg = svg_of(node, placement, what);
   FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "w");
   bool good = file && std::fwrite(svg.data(), 1, svg.size(), file) == svg.size();

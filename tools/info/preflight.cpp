@@ -3,6 +3,7 @@
 #include <rdma/fabric.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "provider_table.hpp"
 
@@ -18,6 +19,23 @@ constexpr uint64_t kLockedPerRank = 16 * kMib;
 constexpr uint64_t kSharedPerRank = 16 * kMib;
 // Before it a forked child could take the parent's registered pages (copy on write); fixed in Linux 5.12.
 constexpr unsigned kForkMajor = 5, kForkMinor = 12;
+
+// Faults of a libfabric that mtl_efa avoids by itself, and what that costs: docs/architecture.md, "Facts". Only for the
+// versions in which they were seen.
+struct KnownFault {
+  std::string_view provider;
+  uint32_t library;
+  const char* text;
+};
+constexpr KnownFault kKnownFaults[] = {
+    {"efa", FI_VERSION(2, 1),
+     "inside a node it loses probed messages over 4 KiB, so these go by rendezvous; what nobody received is "
+     "thrown "
+     "away before MPI_Finalize closes"},
+    {"shm", FI_VERSION(2, 1), "it loses probed messages over 4 KiB unless it copies through segments"},
+    {"tcp;ofi_rxm", FI_VERSION(1, 17),
+     "it loses the connection after a truncated message, so receives have room behind their end"},
+};
 
 std::string version_text(uint32_t version) {
   return std::to_string(FI_MAJOR(version)) + "." + std::to_string(FI_MINOR(version));
@@ -127,7 +145,11 @@ void Judge::libfabric() {
     if (row.provider == f.provider && !FI_VERSION_GE(f.libfabric, row.fixed_in))
       problems += std::string(problems.empty() ? "" : ", ") + row.variable + "=" + row.value +
                   " is set by mtl_efa (fixed in " + version_text(row.fixed_in) + ")";
-  const std::string what = version_text(f.libfabric) + ", provider " + f.provider;
+  std::string what = version_text(f.libfabric) + ", provider " + f.provider;
+  if (!f.versions.empty()) what += " " + f.versions;
+  for (const auto& fault : kKnownFaults)
+    if (fault.provider == f.provider && fault.library == f.libfabric)
+      what += std::string("; known, and avoided: ") + fault.text;
   if (problems.empty())
     ok("libfabric", what);
   else
@@ -161,7 +183,8 @@ void Judge::memory() {
   if (f.free_huge_pages < 0)
     ok("huge pages", "the kernel has none of 2 MiB; ordinary pages are used");
   else if (f.free_huge_pages == 0)
-    ok("huge pages", "none of 2 MiB is free; ordinary pages are used (registration takes longer at start)");
+    ok("huge pages",
+       "none of 2 MiB is free; ordinary pages are used (sysctl -w vm.nr_hugepages=N reserves some)");
   else
     ok("huge pages", std::to_string(f.free_huge_pages) + " of 2 MiB free");
 }
@@ -177,8 +200,14 @@ void Judge::processes() {
              std::to_string(f.kernel_minor) + " is older than 5.12",
          "Set RDMAV_FORK_SAFE=1 for programs that call fork or system, or update the kernel.");
 
-  if (f.ptrace_scope == 0)
+  if (f.attach == Attach::works || (f.attach == Attach::untried && f.ptrace_scope == 0))
     ok("ptrace", "processes of a user may read each other's memory: one copy inside the node");
+  else if (f.ptrace_scope == 0)
+    warn("ptrace",
+         "one process may not read another's memory, though kernel.yama.ptrace_scope is 0: long messages "
+         "inside the "
+         "node are copied twice",
+         "In a container allow process_vm_readv: --cap-add SYS_PTRACE, or a seccomp profile with it.");
   else
     warn("ptrace",
          "kernel.yama.ptrace_scope is " + std::to_string(f.ptrace_scope) +

@@ -14,9 +14,13 @@ namespace efa {
 
 constexpr uint64_t kUnlimited = UINT64_MAX;
 
+// Whether a process may read the memory of another of its user that is not its child (cross-memory attach).
+enum class Attach { untried, works, refused };
+
 struct PreflightFacts {
   int ranks = 1;                        // of the job on this node
   std::string provider;                 // that the component would use
+  std::string versions;                 // of that provider, driver and firmware, as they name themselves
   uint32_t libfabric = 0;               // FI_VERSION
   bool provider_built_in = false;       // libfabric has an efa provider
   int kernel_devices = 0;               // EFA devices that the kernel's driver shows in /sys/class/infiniband
@@ -32,6 +36,7 @@ struct PreflightFacts {
   uint64_t shared_memory = kUnlimited;  // free in /dev/shm, bytes
   int64_t free_huge_pages = -1;         // of 2 MiB; -1: the kernel has none
   int ptrace_scope = 0;                 // Yama's; 0: processes of one user may read each other
+  Attach attach = Attach::untried;      // root, capabilities and a container's seccomp count, too
   unsigned kernel_major = 0, kernel_minor = 0;
   bool fork_safe_by_variable = false;  // RDMAV_FORK_SAFE, IBV_FORK_SAFE or FI_EFA_FORK_SAFE is set
   std::string built_for, running;      // versions of Open MPI; `running` empty: no ompi_info in PATH

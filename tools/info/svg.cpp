@@ -6,6 +6,7 @@
 
 #include "picture.hpp"
 #include "show.hpp"
+#include "svg_text.hpp"
 
 namespace efa {
 namespace {
@@ -28,23 +29,6 @@ constexpr const char* kStyle =
     ".rank{font-size:10px;text-anchor:middle}.frame-label{font-size:10px;fill:#8793a3}"
     ".package{fill:#f3f5f8;stroke:#cdd5df}.numa{fill:#ffffff;stroke:#dde3ea}"
     ".card{fill:#fbfcfd;stroke:#dde3ea}.frame{fill:none;stroke:#b7c1cd;stroke-dasharray:4 3}";
-
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '&')
-      out += "&amp;";
-    else if (c == '<')
-      out += "&lt;";
-    else if (c == '>')
-      out += "&gt;";
-    else if (c == '"')
-      out += "&quot;";
-    else if (static_cast<unsigned char>(c) >= 0x20)
-      out += c;
-  }
-  return out;
-}
 
 bool are_alike(const Node& node) {
   return !node.nics.empty() && std::ranges::all_of(node.nics, [&](const NodeNic& each) {
@@ -109,8 +93,8 @@ int Drawing::cores(const PictureNuma& numa, int x, int y, int width) {
     const int left = x + static_cast<int>(i) % columns * step, top = y + static_cast<int>(i) / columns * step;
     const PictureNic* nic = core.nic == kNobody ? nullptr : picture_.find(core.nic);
     rect("core", left, top, cell, cell, "rx=\"4\" fill=\"" + (nic ? nic->colour.hex() : "#e3e7ec") + "\"");
-    // The first core of each rank has its number.
-    if (nic && core.rank != shown)
+    // The first core of each rank has its number, if that fits into the square.
+    if (nic && core.rank != shown && core.rank < 1000)
       text("rank", left + cell / 2, top + cell / 2 + 4, std::to_string(core.rank),
            nic->colour.light() ? "" : "style=\"fill:#ffffff\"");
     shown = core.rank;
@@ -125,22 +109,28 @@ void Drawing::card(const PictureNic& each, int x, int y, int width) {
   const bool usable = nic.nic.link_up && nic.trouble.empty();
   rect("card", x, y, width, kCard, usable ? "rx=\"6\"" : "rx=\"6\" stroke-dasharray=\"3 3\"");
   rect("colour", x, y, 8, kCard, "rx=\"3\" fill=\"" + (usable ? each.colour.hex() : "#c3cad3") + "\"");
-  text("name", x + 18, y + 19, device_of(nic.nic));
+  const std::string name = device_of(nic.nic);
+  text("name", x + 18, y + 19, name);
   std::string ranks;
   if (!usable)
     ranks = nic.nic.link_up ? "unusable" : "link down";
   else if (!each.ranks.empty())
     ranks = (each.ranks.size() == 1 ? "rank " : "ranks ") + ranges(each.ranks);
-  if (constexpr size_t kFits = 20; ranks.size() > kFits) ranks = std::to_string(each.ranks.size()) + " ranks";
+  // What both lines have beside the text at their left end: its margin, the right one, and a space between.
+  const int room = width - 18 - 12 - 10;
+  if (usable && text_width(name, 13, true) + text_width(ranks, 12) > room)
+    ranks = std::to_string(each.ranks.size()) + " ranks";
   text("ranks", x + width - 12, y + 19, ranks);
-  std::string detail = nic.nic.pci ? to_string(*nic.nic.pci) + " · " : "";
-  detail += rate_of(nic.nic);
+  std::string detail = rate_of(nic.nic), further;
   if (node_.provider == "efa" && !alike_)
     detail += !nic.reads ? " · no RDMA" : nic.writes ? " · RDMA r+w" : " · RDMA read";
+  if (each.further) further = "+ rail of " + std::to_string(each.further);
+  // The address is also in the device's name, so it is what gives way.
+  if (const std::string longer = (nic.nic.pci ? to_string(*nic.nic.pci) + " · " : "") + detail;
+      text_width(longer, 11) + text_width(further, 11) <= room)
+    detail = longer;
   text("detail", x + 18, y + 36, detail);
-  if (each.further)
-    text("detail", x + width - 12, y + 36, "+ rail of " + std::to_string(each.further),
-         "text-anchor=\"end\"");
+  if (each.further) text("detail", x + width - 12, y + 36, further, "text-anchor=\"end\"");
 }
 
 int Drawing::rows_of_cards(const std::vector<PictureNic>& nics, size_t first, size_t count, int x, int y,
@@ -183,8 +173,11 @@ int Drawing::numa_node(const PictureNuma& numa, int x, int y, int width) {
   std::vector<size_t> numbers;
   for (const auto& core : numa.cores) numbers.push_back(core.core);
   int bottom = y + kLabel;
-  text("label", x + kPad, y + 20,
-       "NUMA node " + std::to_string(numa.number) + (numbers.empty() ? "" : " · cores " + ranges(numbers)));
+  const std::string label = "NUMA node " + std::to_string(numa.number);
+  std::string which = numbers.empty() ? "" : " · cores " + ranges(numbers);
+  if (text_width(label + which, 13, true) > width - 2 * kPad)
+    which = " · " + std::to_string(numbers.size()) + " cores";
+  text("label", x + kPad, y + 20, label + which);
   bottom = cores(numa, x + kPad, bottom + 4, width - 2 * kPad) + 8;
   bottom = cards(numa.nics, x + kPad, bottom, width - 2 * kPad);
   std::string inside = out_.substr(hole);
@@ -238,21 +231,22 @@ std::string Drawing::draw(const std::string& what, const std::string& below) {
     out_ += inside;
     y = bottom + kGap;
   }
-  text("sub", kMargin, y + 8,
-       coloured_ ? "A square is a core; the number is the rank bound to it, from there on; the colour is the "
-                   "NIC that "
-                   "carries the rank's small messages."
-                 : "A square is a core; no rank is bound to one.");
-  y += 28;
-  if (!below.empty()) {
-    text("sub", kMargin, y + 4, below);
-    y += 20;
-  }
+  y += 8;
+  const std::string key = coloured_
+                              ? "A square is a core; the number is the rank bound to it, from there on; the "
+                                "colour is the NIC that carries the rank's small messages."
+                              : "A square is a core; no rank is bound to one.";
+  for (const auto& words : {key, below})
+    for (const auto& line : wrapped(words, 14, kWidth - 2 * kMargin)) {
+      text("sub", kMargin, y, line);
+      y += 22;
+    }
+  y += 4;
   char head[256];
   std::snprintf(
       head, sizeof head,
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\">\n", kWidth,
-      y + 12, kWidth, y + 12);
+      y, kWidth, y);
   return std::string(head) + "<title>" + escaped(node_.title) + "</title>\n<style>" + kStyle +
          "</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n" + out_ + "</svg>\n";
 }
@@ -271,10 +265,10 @@ std::string svg_of(const Node& node, const Placement& placement, const std::stri
       least = std::min(least, load);
       most = std::max(most, load);
     }
-    below = "Each NIC in use serves " + (least == most ? "" : std::to_string(least) + " to ") +
-            std::to_string(most) + (most == 1 ? " rank." : " ranks.") +
-            (idle ? " " + std::to_string(idle) + (idle == 1 ? " NIC is" : " NICs are") + " no rank's first."
-                  : "");
+    below = "Each NIC that has ranks carries the small messages of " +
+            (least == most ? "" : std::to_string(least) + " to ") + std::to_string(most) +
+            (most == 1 ? " rank." : " ranks.") +
+            (idle ? " " + std::to_string(idle) + (idle == 1 ? " NIC has none." : " NICs have none.") : "");
   }
   return Drawing(node, placement).draw(what, below);
 }
