@@ -117,6 +117,29 @@ TEST_CASE("Full nodes: the literal map of every instance type", "[affinity]") {
   }
 }
 
+TEST_CASE("The same job gives the same map, in whatever order libfabric lists the NICs", "[affinity]") {
+  const auto names = [](const Node& node) {
+    std::string text;
+    for (const auto& choice : node.choices(false)) {
+      for (const auto& rail : choice.rails) text += node.nics[rail.nic].name + " ";
+      text += "; ";
+    }
+    return text;
+  };
+  for (const auto& instance : instances()) {
+    INFO(instance.name);
+    Node first(instance), second(instance);
+    first.parameters.rails = second.parameters.rails = 0;
+    std::ranges::rotate(second.nics, second.nics.begin() + static_cast<long>(second.nics.size() / 2));
+    std::ranges::reverse(second.nics.begin(),
+                         second.nics.begin() + static_cast<long>(second.nics.size() / 2));
+    for (const int ranks : {3, 8, first.cores()}) {
+      CHECK(names(first.clear().fill(ranks)) == names(second.clear().fill(ranks)));
+      CHECK(names(first.clear().unbound(ranks)) == names(second.clear().unbound(ranks)));
+    }
+  }
+}
+
 TEST_CASE("One process per GPU uses a NIC of its GPU's switch or root bus", "[affinity]") {
   for (const char* type :
        {"p4d.24xlarge", "p4de.24xlarge", "p5.48xlarge", "p5en.48xlarge", "p6-b200.48xlarge",
