@@ -94,7 +94,7 @@ int Drawing::cores(const PictureNuma& numa, int x, int y, int width) {
     const PictureNic* nic = core.nic == kNobody ? nullptr : picture_.find(core.nic);
     rect("core", left, top, cell, cell, "rx=\"4\" fill=\"" + (nic ? nic->colour.hex() : "#e3e7ec") + "\"");
     // The first core of each rank has its number, if that fits into the square.
-    if (nic && core.rank != shown && core.rank < 1000)
+    if (nic && core.rank != shown && text_width(std::to_string(core.rank), 10) <= cell)
       text("rank", left + cell / 2, top + cell / 2 + 4, std::to_string(core.rank),
            nic->colour.light() ? "" : "style=\"fill:#ffffff\"");
     shown = core.rank;
