@@ -118,6 +118,16 @@ void submit(efa_transport* t, PendingList& list, efa_operation* op) {
   submit_refused(t, list, op, error);
 }
 
+void submit_from_call(efa_transport* t, PendingList& list, efa_operation* op) {
+  const uint64_t deferred = t->stats.deferred;
+  submit(t, list, op);
+  if (t->stats.deferred == deferred || t->making_room) [[likely]]
+    return;
+  t->making_room = true;
+  progress(t);
+  t->making_room = false;
+}
+
 }  // namespace efa
 
 extern "C" int efa_progress(efa_transport* t) {

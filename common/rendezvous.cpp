@@ -164,7 +164,7 @@ void send_ready(efa_transport* t, efa_request* r) {
   r->op.completed = ready_sent;
   r->op.post = post_eager;
   ++t->stats.rendezvous_sent;
-  submit(t, r->op.peer->pending, &r->op);
+  submit_from_call(t, r->op.peer->pending, &r->op);
 }
 
 namespace {

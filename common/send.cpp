@@ -121,6 +121,6 @@ extern "C" efa_result efa_send(efa_transport* t, efa_request* r, const efa_envel
   ++t->stats.eager_sent;
   r->op.completed = efa::eager_sent;
   r->op.post = efa::post_eager;
-  efa::submit(t, peer->pending, &r->op);
+  efa::submit_from_call(t, peer->pending, &r->op);
   return EFA_SUCCESS;
 }

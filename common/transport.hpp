@@ -107,6 +107,7 @@ struct efa_transport {
   std::vector<efa::ControlOperation*> all_controls;
   efa::Peers peers;
   uint32_t next_handle = 0;
+  bool making_room = false;  // submit_from_call polls; so that it does not recurse
   bool draining = false;  // efa_close has begun: requests and their memory may be gone, `done` is not called
   bool closing = false;   // nothing is posted any more
   bool broken = false;    // a fatal error was reported
@@ -140,6 +141,9 @@ class Guard {
 // Posts `op`, or lets it wait behind what waits in `list` already. If it fails for good its handler is
 // called with the error, before this returns.
 void submit(efa_transport* t, PendingList& list, efa_operation* op);
+// The same from a call of the user. If `op` has to wait, the queue is read once, which mostly makes room: a program
+// that sends and then waits outside MPI would otherwise keep its message to itself.
+void submit_from_call(efa_transport* t, PendingList& list, efa_operation* op);
 // The rest of it, for who has called the post himself: `error` is its answer, 0 if others wait already.
 void submit_refused(efa_transport* t, PendingList& list, efa_operation* op, int error);
 

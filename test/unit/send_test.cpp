@@ -40,8 +40,9 @@ TEST_CASE("Short messages are injected unless others to that peer wait") {
   x.fabric.refuse = {FI_EAGAIN};
   CHECK_FALSE(efa_try_inject(x.t, &x.one, &e, &byte, 1));
   Request waiting;
-  x.fabric.refuse = {FI_EAGAIN};
+  x.fabric.refuse.assign(20, FI_EAGAIN);  // also when the queue has been read
   x.send(waiting, x.one, 3, &byte, 1);
+  x.fabric.refuse.clear();
   CHECK_FALSE(efa_try_inject(x.t, &x.one, &e, &byte, 1));  // it would overtake
   const auto other = x.to(2, 3);
   CHECK(efa_try_inject(x.t, &x.two, &other, &byte, 1));  // another peer is not concerned
@@ -51,11 +52,12 @@ TEST_CASE("What libfabric refuses for now is posted later, in order") {
   Transport x;
   const auto data = pattern(100);
   Request a, b, c;
-  x.fabric.refuse = {FI_EAGAIN, FI_EAGAIN};  // the first, and its first retry
+  x.fabric.refuse.assign(100, FI_EAGAIN);
   x.send(a, x.one, 1, data.data(), 100);
   x.send(b, x.one, 2, data.data(), 100);
   x.send(c, x.one, 3, data.data(), 100);
   CHECK(x.fabric.count(Call::tagged_send) == 0);
+  x.fabric.refuse = {FI_EAGAIN};  // the first once more
   efa_progress(x.t);
   efa_progress(x.t);
   REQUIRE(x.fabric.count(Call::tagged_send) == 3);
@@ -67,6 +69,18 @@ TEST_CASE("What libfabric refuses for now is posted later, in order") {
   x.progress();
   CHECK(a.times + b.times + c.times == 3);
   CHECK(a.status.result == EFA_SUCCESS);
+}
+
+TEST_CASE("A send that finds the queue full makes room by itself") {
+  Transport x;
+  const auto data = pattern(100);
+  Request a, b;
+  x.send(a, x.one, 1, data.data(), 100);
+  x.fabric.complete(x.fabric.take(Call::tagged_send));
+  x.fabric.refuse = {FI_EAGAIN};
+  x.send(b, x.one, 2, data.data(), 100);
+  CHECK(a.times == 1);
+  CHECK(x.fabric.count(Call::tagged_send) == 1);
 }
 
 TEST_CASE("A refusal that lasts ends with an error that names the peer") {
@@ -137,11 +151,11 @@ TEST_CASE("Noncontiguous data is packed before it is posted, and its buffer come
   auto memory = pattern(600);
   Layout layout{memory.data(), 10, 5};
   Request r;
-  x.send(r, x.one, 1, nullptr, 200, EFA_SEND_STANDARD, &layout);
+  x.send(r, x.one, 1, nullptr, 400, EFA_SEND_STANDARD, &layout);
   CHECK(x.t->buffers.bytes_used() > 0);
   const Posted p = x.fabric.take(Call::tagged_send);
-  REQUIRE(p.bytes.size() == 200);
-  for (size_t i = 0; i < 200; ++i) REQUIRE(static_cast<char>(p.bytes[i]) == memory[i / 10 * 15 + i % 10]);
+  REQUIRE(p.bytes.size() == 400);
+  for (size_t i = 0; i < 400; ++i) REQUIRE(static_cast<char>(p.bytes[i]) == memory[i / 10 * 15 + i % 10]);
   x.fabric.complete(p);
   x.progress();
   CHECK(r.times == 1);
