@@ -75,6 +75,12 @@ bool PendingQueue::remove(PendingList& list, efa_operation* op) {
   return false;
 }
 
+efa_operation* PendingQueue::take_first(PendingList& list) {
+  efa_operation* op = list.awaits_first() ? nullptr : list.head_;
+  if (op) remove(list, op);
+  return op;
+}
+
 int PendingQueue::drain(efa_transport* transport, uint64_t now_ns) {
   int left = 0;
   for (int blocked = 0; ring_tail_ && blocked < kMostBlocked;) {

@@ -39,6 +39,8 @@ class PendingQueue {
   void add(PendingList& list, efa_operation* op, uint64_t now_ns);
   // Takes an operation out that is not to be posted any more; false if it does not wait.
   bool remove(PendingList& list, efa_operation* op);
+  // The first that waits in the list, taken out; null if none does.
+  efa_operation* take_first(PendingList& list);
   // Posts what can be posted; gives up for this time after a few lists that stay blocked. The handler of an
   // operation that fails for good is called with the error. The number of operations that left the queue.
   int drain(efa_transport* transport, uint64_t now_ns);

@@ -9,6 +9,27 @@ namespace {
 
 constexpr unsigned kMostBatch = 256;  // the parameter's upper bound
 
+// A further rail broke. What is posted there comes back with errors of its own; what waits for it never would.
+void drop_rail(efa_transport* t, Rail& rail, const efa_failure& failure) {
+  if (!rail.failed)
+    t->report(EFA_REPORT_WARNING,
+              describe_failure(t, std::string("the additional NIC ") + rail.nic(), failure) +
+                  " It is not used any more; the first NIC takes its share.");
+  rail.failed = true;
+  while (efa_operation* op = t->pending.take_first(rail.pending_reads))
+    op->completed(t, op, &kNoEntry, &failure);
+}
+
+// Looks whether a further rail's endpoint broke; how many operations ended by it.
+int take_event(efa_transport* t, Rail& rail) {
+  fi_eq_err_entry event{};
+  if (fi_eq_readerr(rail.eq.get(), &event, 0) <= 0) return 0;
+  fi_cq_err_entry entry{};
+  entry.prov_errno = event.prov_errno;
+  drop_rail(t, rail, {event.err, &entry});
+  return 1;
+}
+
 // An error entry names its operation, or none when the endpoint itself failed.
 void take_error(efa_transport* t, Rail& rail) {
   fi_cq_err_entry entry{};
@@ -24,10 +45,7 @@ void take_error(efa_transport* t, Rail& rail) {
   }
   const efa_failure failure{entry.err, &entry};
   if (!entry.op_context && &rail != &t->rail) {
-    rail.failed = true;  // whatever is posted there comes back with errors of its own
-    t->report(EFA_REPORT_WARNING,
-              describe_failure(t, std::string("the additional NIC ") + rail.nic(), failure) +
-                  " It is not used any more; the first NIC takes its share.");
+    drop_rail(t, rail, failure);
     return;
   }
   if (!entry.op_context) {
@@ -74,7 +92,11 @@ void take_error(efa_transport* t, Rail& rail) {
 [[gnu::noinline]] int progress_rest(efa_transport* t) {
   int done = 0;
   if (t->pulls_open)
-    for (auto& rail : t->more_rails) done += poll(t, *rail, rail->cq.get());
+    for (auto& rail : t->more_rails) {
+      done += poll(t, *rail, rail->cq.get());
+      // Reads that wait may wait because the endpoint is broken; those that are posted tell by themselves.
+      if (!rail->pending_reads.empty()) done += take_event(t, *rail);
+    }
   if (!t->pending.empty()) done += t->pending.drain(t, monotonic_ns());
   return done;
 }

@@ -25,7 +25,7 @@ bool make(FidPtr<Object>& object, const char* call, const Rail& rail, std::strin
 
 }  // namespace
 
-bool open_rail(const fi_info* info, size_t peers, Rail& rail, std::string& why) {
+bool open_rail(const fi_info* info, size_t peers, bool further, Rail& rail, std::string& why) {
   rail.info.reset(fi_dupinfo(info));
   if (!rail.info) {
     why = "out of memory";
@@ -43,11 +43,17 @@ bool open_rail(const fi_info* info, size_t peers, Rail& rail, std::string& why) 
   av_attr.type = FI_AV_TABLE;
   av_attr.count = peers;
 
+  fi_eq_attr eq_attr{};
+  eq_attr.wait_obj = FI_WAIT_NONE;
+
   const bool opened =
       make(rail.fabric, "fi_fabric", rail, why,
            [&](fid_fabric** out) { return fi_fabric(own->fabric_attr, out, nullptr); }) &&
       make(rail.domain, "fi_domain", rail, why,
            [&](fid_domain** out) { return fi_domain(rail.fabric.get(), own, out, nullptr); }) &&
+      (!further ||
+       make(rail.eq, "fi_eq_open", rail, why,
+            [&](fid_eq** out) { return fi_eq_open(rail.fabric.get(), &eq_attr, out, nullptr); })) &&
       make(rail.cq, "fi_cq_open", rail, why,
            [&](fid_cq** out) { return fi_cq_open(rail.domain.get(), &cq_attr, out, nullptr); }) &&
       make(rail.av, "fi_av_open", rail, why,
@@ -62,6 +68,7 @@ bool open_rail(const fi_info* info, size_t peers, Rail& rail, std::string& why) 
   } steps[] = {
       {"fi_ep_bind (completion queue)", fi_ep_bind(rail.ep.get(), &rail.cq->fid, FI_TRANSMIT | FI_RECV)},
       {"fi_ep_bind (address vector)", fi_ep_bind(rail.ep.get(), &rail.av->fid, 0)},
+      {"fi_ep_bind (event queue)", rail.eq ? fi_ep_bind(rail.ep.get(), &rail.eq->fid, 0) : 0},
   };
   for (const auto& step : steps) {
     if (step.error) {

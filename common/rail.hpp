@@ -31,6 +31,9 @@ struct Rail {
   FidPtr<fid_fabric> fabric;
   FidPtr<fid_domain> domain;
   FidPtr<fid_cq> cq;
+  // What the endpoint says of itself, such as that it broke. Only further rails have it: without one, libfabric's
+  // efa aborts the process when an endpoint breaks, and they are dispensable.
+  FidPtr<fid_eq> eq;
   FidPtr<fid_av> av;
   FidPtr<fid_ep> ep;
   PendingList pending_reads;  // that the provider refuses for now
@@ -43,6 +46,7 @@ struct Rail {
     ep.reset();
     av.reset();
     cq.reset();
+    eq.reset();
     domain.reset();
     fabric.reset();
     info.reset();
@@ -50,8 +54,9 @@ struct Rail {
 };
 
 // Opens and enables everything on a copy of `info`; false leaves the failing call, the NIC and the
-// provider's reason in `why`. `peers` is the expected number of addresses, a hint.
-bool open_rail(const fi_info* info, size_t peers, Rail& rail, std::string& why);
+// provider's reason in `why`. `peers` is the expected number of addresses, a hint. `further`: the process can do
+// without it.
+bool open_rail(const fi_info* info, size_t peers, bool further, Rail& rail, std::string& why);
 
 // Whether fi_read is the NIC's own RDMA; where it is not, the provider does it with messages, and so can we.
 bool reads_natively(const Rail& rail);

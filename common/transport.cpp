@@ -105,7 +105,7 @@ bool open_more_rails(efa_transport* t, const std::vector<Candidate>& offered, co
   for (size_t i = 1; i < nic.rails.size() && i < kMostRails; ++i) {
     t->more_rails.push_back(std::make_unique<Rail>());
     Rail& rail = *t->more_rails.back();
-    if (!open_rail(offered[nic.rails[i]].info, 1, rail, why)) return false;
+    if (!open_rail(offered[nic.rails[i]].info, 1, true, rail, why)) return false;
     // The efa provider posts its receive buffers when the queue is first read; a peer's handshake may come
     // before this process has a reason to.
     fi_cq_tagged_entry entry;
@@ -205,7 +205,7 @@ extern "C" efa_transport* efa_open(const efa_config* config) {
 
   auto t = std::make_unique<efa_transport>(*config, *tags);
   t->traits = &provider_traits(choice.provider);
-  if (!open_rail(info, static_cast<size_t>(std::max(config->local_ranks, 1)), t->rail, why) ||
+  if (!open_rail(info, static_cast<size_t>(std::max(config->local_ranks, 1)), false, t->rail, why) ||
       !open_more_rails(t.get(), offered, nic, why) || !set_up(t.get(), why)) {
     efa_close(t.release());
     return refuse(why);

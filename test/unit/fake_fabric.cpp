@@ -114,6 +114,14 @@ ssize_t queue_error(fid_cq* cq, fi_cq_err_entry* to, uint64_t) {
 const char* queue_words(fid_cq*, int error, const void*, char*, size_t) {
   return error == 13 ? "Unresponsive receiver" : "";
 }
+ssize_t event_error(fid_eq* eq, fi_eq_err_entry* to, uint64_t) {
+  auto& events = static_cast<Fabric*>(eq->fid.context)->events;
+  if (events.empty()) return -FI_EAGAIN;
+  to->err = events.front();
+  to->prov_errno = 13;
+  events.pop_front();
+  return sizeof *to;
+}
 int insert(fid_av* av, const void*, size_t count, fi_addr_t* to, uint64_t, void*) {
   static_cast<void>(av);
   *to = 77;
@@ -201,6 +209,12 @@ fi_ops_cq cq_ops = [] {
   ops.strerror = queue_words;
   return ops;
 }();
+fi_ops_eq eq_ops = [] {
+  fi_ops_eq ops{};
+  ops.size = sizeof ops;
+  ops.readerr = event_error;
+  return ops;
+}();
 fi_ops_av av_ops = [] {
   fi_ops_av ops{};
   ops.size = sizeof ops;
@@ -269,14 +283,15 @@ std::unique_ptr<efa_transport> make_transport() {
 }  // namespace
 
 Fabric::Fabric() {
-  ep.fid.context = cq.fid.context = av.fid.context = domain.fid.context = this;
-  ep.fid.ops = cq.fid.ops = av.fid.ops = domain.fid.ops = &object_ops;
+  ep.fid.context = cq.fid.context = av.fid.context = domain.fid.context = eq.fid.context = this;
+  ep.fid.ops = cq.fid.ops = av.fid.ops = domain.fid.ops = eq.fid.ops = &object_ops;
   ep.ops = &ep_ops;
   ep.tagged = &tagged_ops;
   ep.msg = &msg_ops;
   ep.rma = &rma_ops;
   cq.ops = &cq_ops;
   av.ops = &av_ops;
+  eq.ops = &eq_ops;
   domain.mr = &mr_ops;
   ep.fid.fclass = FI_CLASS_EP;
 }

@@ -47,6 +47,8 @@ class Fabric {
   fid_cq cq{};
   fid_av av{};
   fid_domain domain{};
+  fid_eq eq{};
+  std::deque<int> events;  // errors that the event queue has, positive fi_errno
 
   std::deque<Posted> posted;  // in order; completed ones are gone
   std::deque<int> refuse;  // what the next posts answer (FI_EAGAIN, ...) instead of being accepted; 0: accept

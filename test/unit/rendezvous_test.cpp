@@ -535,6 +535,7 @@ struct SecondRail {
     rail->cq.reset(&fabric.cq);
     rail->av.reset(&fabric.av);
     rail->domain.reset(&fabric.domain);
+    rail->eq.reset(&fabric.eq);
     rail->info.reset(fi_allocinfo());
     rail->info->fabric_attr->prov_name = strdup("efa");
     rail->info->domain_attr->name = strdup("fake1");
@@ -609,6 +610,37 @@ TEST_CASE("A further rail that fails is dropped with one warning, and the first 
     CHECK(r.status.result == EFA_SUCCESS);
     CHECK(buffer == data);
   }
+  REQUIRE(x.reports.size() == 1);
+  CHECK_THAT(x.reports[0], Contains("additional NIC fake1") && Contains("not used any more"));
+}
+
+TEST_CASE("A further rail whose endpoint breaks hands over the reads that wait for it, with one warning") {
+  Transport x;
+  SecondRail second(x);
+  x.t->protocols.pulls = true;
+  const auto data = pattern(16384);
+  second.fabric.refuse.assign(1000, FI_EAGAIN);  // no handshake, and none will come
+  std::vector<char> buffer(16384);
+  Request r;
+  x.receive(r, &x.one, 5, buffer.data(), buffer.size());
+  auto ready = x.ready(6, 16384);
+  ready.rails = 2;
+  x.arrive(ready, 1, 5);
+  CHECK(x.fabric.count(Call::read) == 2);
+  CHECK(second.fabric.count(Call::read) == 0);
+  second.fabric.events.assign(3, FI_ECANCELED);  // one for each buffer that the endpoint had posted
+  x.progress();
+  REQUIRE(x.fabric.count(Call::read) == 4);
+  while (x.fabric.count(Call::read)) {
+    const Posted p = x.fabric.take(Call::read);
+    serve(x, p, data, p.address);
+  }
+  x.progress();
+  CHECK(answer(x).failed == 0);
+  CHECK(r.times == 1);
+  CHECK(r.status.result == EFA_SUCCESS);
+  CHECK(buffer == data);
+  CHECK(x.t->pending.empty());
   REQUIRE(x.reports.size() == 1);
   CHECK_THAT(x.reports[0], Contains("additional NIC fake1") && Contains("not used any more"));
 }

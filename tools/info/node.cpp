@@ -22,7 +22,7 @@ NodeNic probe(const Candidate& candidate) {
   each.nic = nic_of(candidate);
   each.endpoints = candidate.info->domain_attr->ep_cnt;
   Rail rail;
-  if (candidate.provider == "efa" && candidate.link_up && open_rail(candidate.info, 1, rail, each.trouble))
+  if (candidate.provider == "efa" && candidate.link_up && open_rail(candidate.info, 1, false, rail, each.trouble))
     each.reads = reads_natively(rail), each.writes = writes_natively(rail);
   return each;
 }
