@@ -12,17 +12,18 @@ Registration* Registrations::make(efa_transport* t, void* memory, size_t length,
   for (unsigned i = 0; i < rails; ++i) {
     fid_mr* region = nullptr;
     // The key is the provider's choice (FI_MR_PROV_KEY).
-    if (fi_mr_reg(t->rail_at(i).domain.get(), memory, length, access, 0, 0, 0, &region, nullptr) != 0) {
-      drop(made);
-      return nullptr;
-    }
+    if (fi_mr_reg(t->rail_at(i).domain.get(), memory, length, access, 0, 0, 0, &region, nullptr) != 0) break;
     made->regions_[i].reset(region);
+    made->rails_ = i + 1;
   }
-  return made;
+  if (made->rails_ > 0) return made;
+  drop(made);
+  return nullptr;
 }
 
 void Registrations::drop(Registration* registration) {
   for (auto& region : registration->regions_) region.reset();
+  registration->rails_ = 0;
   unused_.push_back(registration);
 }
 

@@ -57,8 +57,8 @@ void offer(efa_transport* t, efa_request* r, const Side& side, ReadyToSend& read
   for (const iovec& segment : side.segments)
     ready.parts[ready.segments++] = {reinterpret_cast<uintptr_t>(segment.iov_base) - ready.address,
                                      segment.iov_len};
-  ready.rails = static_cast<uint8_t>(rails);
-  for (unsigned i = 0; i < rails; ++i) ready.keys[i] = exposure->key(i);
+  ready.rails = static_cast<uint8_t>(exposure->rails());
+  for (unsigned i = 0; i < ready.rails; ++i) ready.keys[i] = exposure->key(i);
   r->exposure = exposure;
   ++t->pulls_open;
 }
@@ -116,7 +116,14 @@ bool pull(efa_transport* t, efa_request* r, efa_peer* peer, const ReadyToSend& r
   Side side = side_of(t, r);
   const iovec memory = side.staged ? iovec{} : memory_of(r, side, length);
   if (memory.iov_len == 0) side = {true, {}};
-  const unsigned rails = std::min<unsigned>(ready.rails, t->rail_count());
+  unsigned rails = std::min<unsigned>(ready.rails, t->rail_count());
+  Registration* local = nullptr;
+  if (!side.staged) {
+    local = t->registrations.make(t, memory.iov_base, memory.iov_len,
+                                  plan_stripes(length, rails, p.stripe, p.read).rails, FI_READ);
+    if (!local) return false;
+    rails = local->rails();
+  }
   const Stripes stripes = plan_stripes(length, rails, p.stripe, side.staged ? p.staging : p.read);
   const unsigned window = side.staged ? p.window : std::max(p.window, 4 * stripes.rails);
   Transfer* tr;
@@ -133,9 +140,9 @@ bool pull(efa_transport* t, efa_request* r, efa_peer* peer, const ReadyToSend& r
   tr->remote = ready;
   // Rail 0 stands in for one that fails, so its address is always there.
   tr->peers = peer_rails(t, peer, tr->rails);
-  if (!tr->peers.empty() && !side.staged)
-    tr->local = t->registrations.make(t, memory.iov_base, memory.iov_len, stripes.rails, FI_READ);
-  if (tr->peers.empty() || (!side.staged && !tr->local)) {
+  tr->local = local;
+  if (tr->peers.empty()) {
+    if (local) t->registrations.drop(local);
     delete tr;
     return false;
   }

@@ -644,3 +644,43 @@ TEST_CASE("A further rail whose endpoint breaks hands over the reads that wait f
   REQUIRE(x.reports.size() == 1);
   CHECK_THAT(x.reports[0], Contains("additional NIC fake1") && Contains("not used any more"));
 }
+
+TEST_CASE("Where a further NIC cannot register the memory, the message goes over those that can") {
+  Transport x;
+  SecondRail second(x);
+  x.t->protocols.pulls = true;
+  second.fabric.refuse_registration = FI_ENOMEM;
+  const auto data = pattern(16384);
+  Request s;
+  x.send(s, x.one, 5, data.data(), data.size());
+  const Posted rts = x.fabric.take(Call::tagged_send);
+  const auto offered = efa::parse_ready_to_send(rts.bytes.data(), rts.bytes.size());
+  REQUIRE(offered);
+  CHECK(offered->rails == 1);
+  CHECK(x.fabric.registrations == 1);
+  x.fabric.complete(rts);
+  x.arrive(x.control(ControlType::finished, x.one, s.ready_id, data.size()));
+  CHECK(s.times == 1);
+  CHECK(x.fabric.registrations == 0);
+
+  std::vector<char> buffer(16384);
+  Request r;
+  x.receive(r, &x.one, 5, buffer.data(), buffer.size());
+  auto ready = x.ready(6, 16384);
+  ready.rails = 2;
+  ready.keys[0] = 10, ready.keys[1] = 11;
+  x.arrive(ready, 1, 5);
+  CHECK(second.fabric.count(Call::read) == 0);
+  while (x.fabric.count(Call::read)) {
+    const Posted p = x.fabric.take(Call::read);
+    CHECK(p.key == 10);
+    serve(x, p, data, p.address);
+    x.progress();
+  }
+  CHECK(answer(x).failed == 0);
+  CHECK(r.times == 1);
+  CHECK(r.status.result == EFA_SUCCESS);
+  CHECK(buffer == data);
+  CHECK(x.fabric.registrations == 0);
+  CHECK(x.reports.empty());
+}
