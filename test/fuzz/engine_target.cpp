@@ -246,10 +246,14 @@ void run(Network& n, const Step& s) {
       refuse(n, s);
       break;
     case kRegister:
-      n.x.fabric.refuse_registration = n.second.refuse_registration = s.a % 2 ? FI_ENOMEM : 0;
+      n.x.fabric.refuse_registration = s.a & 1 ? FI_ENOMEM : 0;
+      n.second.refuse_registration = s.a & 3 ? FI_ENOMEM : 0;
       break;
     case kRailDies:
-      n.second.fail(nullptr, FI_EIO, 13);
+      if (s.a % 2)
+        n.second.fail(nullptr, FI_EIO, 13);
+      else
+        n.second.events.push_back(FI_ECANCELED);
       break;
     case kAgain:
       if (s.a % 2) {

@@ -179,6 +179,7 @@ Network::Network() {
   rail->cq.reset(&second.cq);
   rail->av.reset(&second.av);
   rail->domain.reset(&second.domain);
+  rail->eq.reset(&second.eq);
   rail->info.reset(fi_allocinfo());
   rail->info->fabric_attr->prov_name = strdup("efa");
   rail->info->domain_attr->name = strdup("fake1");
