@@ -34,8 +34,8 @@ run() {
 # The message as one line, since it is wrapped for the terminal.
 says() { tr -s '\n ' '  ' <"$work/err" | grep -qF -- "$1"; }
 # Of the last run on the software device, with --stats-json "$work/stats".
-stat() { sed -n '/"total"/,$p' "$work/stats" | grep -o "\"$1\": [0-9]*" | head -n 1 | tr -dc 0-9; }
-moved() { [ "$(stat "$1")" -gt 0 ]; }
+counter() { sed -n '/"total"/,$p' "$work/stats" | grep -o "\"$1\": [0-9]*" | head -n 1 | tr -dc 0-9; }
+moved() { [ "$(counter "$1")" -gt 0 ]; }
 # Before 1.18 libfabric does not tell whether it emulates RDMA reads, so mtl_efa uses none.
 reads_by_rdma() { [ "$(printf '%s\n' 1.18 "$(fi_info --version | sed -n 's/^libfabric: //p')" | sort -V | head -n 1)" = 1.18 ]; }
 silent() { [ ! -s "$work/err" ]; }
