@@ -53,7 +53,7 @@
   NUMBER(read_size, 1048576, 65536, 1073741824, "bytes", 5, "Greatest length of one RDMA read")            \
   NUMBER(rails, -1, -1, 8, "NICs", 3,                                                                      \
          "NICs that one process uses for long messages (-1: its share of the node's)")                      \
-  NUMBER(stripe_size, 65536, 4096, 1073741824, "bytes", 5,                                                 \
+  NUMBER(stripe_size, 32768, 4096, 1073741824, "bytes", 5,                                                 \
          "Least share of a long message for which another NIC is used")                                    \
   NUMBER(send_timeout, 120, 1, 86400, "seconds", 3,                                                        \
          "An operation that the provider refuses for this long fails with a message that names the peer")  \
