@@ -43,7 +43,7 @@ struct ProviderTraits {
 // tcp without ofi_rxm serves reliable datagrams itself since libfabric 1.18.
 inline constexpr ProviderTraits kProviders[] = {
     {"efa", false, FI_LOCAL_COMM | FI_REMOTE_COMM | FI_RMA | FI_READ | FI_REMOTE_READ, FI_VERSION(1, 10),
-     kNever, 64 * kKiB, 4 * kKiB, 32 * kKiB, 64 * kKiB, 128 * kKiB, 32 * kKiB},
+     kNever, 64 * kKiB, 4 * kKiB, 64 * kKiB, 64 * kKiB, 128 * kKiB, 32 * kKiB},
     {"shm", true, 0, FI_VERSION(1, 20), kNever, 64 * kKiB, 4 * kKiB, 64 * kKiB, 1 * kGiB, 128 * kKiB, 0},
     {"tcp;ofi_rxm", false, 0, FI_VERSION(1, 9), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB, 128 * kKiB, 0},
     {"tcp", false, 0, FI_VERSION(1, 18), kNever, 1 * kMiB, 1 * kMiB, 64 * kKiB, 1 * kGiB, 128 * kKiB, 0},
