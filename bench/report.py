@@ -64,7 +64,7 @@ def plots(measured):
     sizes = [size for size in sizes_of(measured) if size > 0]
     if len(sizes) < 2:
         return
-    ticks = [size for i, size in enumerate(sizes) if i % max(1, len(sizes) // 8) == 0]
+    ticks = sizes[::-(-len(sizes) // 8)]
 
     def drawn(name, title, label, lines, logarithmic, base=None):
         figure, axes = pyplot.subplots(figsize=(6.4, 3.4), layout="constrained")
