@@ -121,8 +121,11 @@ class Benchmark:
     sizes: str = "1:8388608"
     ranks: int = 2
     quick: str = ""  # sizes of --quick; empty: not part of it
+    program: str = ""  # somebody else's, built for this Open MPI; measured where it is installed
 
 
+OSU = ("-m", "{least}:{most}", "-i", "200", "-x", "20")
+IMB = ("-npmin", "64", "-msglog", "{least_log}:{most_log}", "-iter", "200")
 BENCHMARKS = [
     Benchmark("latency", "Latency", "us", ("latency",), floor=("latency",), quick="8:1048576"),
     Benchmark("bw", "Bandwidth", "MB/s", ("bw",), more_is_better=True, floor=("bandwidth",), quick="4096:1048576"),
@@ -146,4 +149,13 @@ BENCHMARKS = [
     Benchmark("bcast", "Broadcast, 4 ranks", "us", ("bcast",), ranks=4, sizes="1:1048576"),
     Benchmark("allreduce", "Allreduce, 4 ranks", "us", ("allreduce",), ranks=4, sizes="4:1048576"),
     Benchmark("alltoall", "All-to-all, 4 ranks", "us", ("alltoall",), ranks=4, sizes="1:262144"),
+    # OSU's take -m from 5.6 on; both print a size at the beginning of each line.
+    Benchmark("osu_latency", "OSU latency", "us", OSU, floor=("latency",), program="osu_latency"),
+    Benchmark("osu_bw", "OSU bandwidth", "MB/s", OSU, more_is_better=True, floor=("bandwidth",), program="osu_bw"),
+    Benchmark("osu_mbw_mr", "OSU message rate", "messages/s", OSU, 2, True, floor=("bandwidth",), floor_column=2,
+              sizes="1:8192", program="osu_mbw_mr"),
+    Benchmark("osu_allreduce", "OSU allreduce, 4 ranks", "us", OSU, ranks=4, sizes="4:1048576", program="osu_allreduce"),
+    Benchmark("imb_pingpong", "Intel MPI Benchmarks, PingPong", "us", IMB + ("PingPong",), 2, program="IMB-MPI1"),
+    Benchmark("imb_allreduce", "Intel MPI Benchmarks, Allreduce, 4 ranks", "us", IMB + ("Allreduce",), 4, ranks=4,
+              sizes="4:1048576", program="IMB-MPI1"),
 ]
