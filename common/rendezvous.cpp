@@ -10,8 +10,8 @@
 //               | <====== RDMA reads, all rails ===== |  without a word of the sender
 //               | <------------ finished (control) -- |
 //
-// The sender offers to be read from when its data is contiguous, or in few blocks, and registered; the receiver
-// decides.
+// The sender offers to be read from when its data is registered: contiguous, in few blocks, or packed as a whole if it
+// is not long. The receiver decides.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -27,8 +27,28 @@ namespace {
 // Times as much memory as data that may be registered for a layout of blocks with gaps.
 constexpr size_t kMostExtent = 2;
 
+// Up to this length, in bytes, a layout that has to be packed is packed as a whole, so that the receiver can read it: one
+// rendezvous instead of ours and the provider's for each piece. Longer ones would cost memory, and packing and transfer
+// would no longer overlap.
+constexpr uint64_t kMostPackedWhole = 2 * kMiB;
+
+void pack_whole(efa_transport* t, efa_request* r) {
+  const uint64_t length = r->data.length;
+  if (length > kMostPackedWhole || t->buffers.is_full(length)) return;
+  r->packed = t->buffers.take(length);
+  if (!r->packed || t->config.pack(r->data.layout, 0, r->packed, length)) return;
+  t->buffers.give(r->packed, length);
+  r->packed = nullptr;  // it fails again, and is reported, piece by piece
+}
+
+void drop_packed(efa_transport* t, efa_request* r) {
+  if (r->packed) t->buffers.give(r->packed, r->data.length);
+  r->packed = nullptr;
+}
+
 // What a sender keeps registered until the receiver is through with it.
 void withdraw(efa_transport* t, efa_request* r) {
+  drop_packed(t, r);
   if (!r->exposure) return;
   t->registrations.drop(static_cast<Registration*>(r->exposure));
   r->exposure = nullptr;
@@ -46,13 +66,18 @@ iovec memory_of(const efa_request* r, const Side& side, uint64_t length) {
 // Lets the receiver read the data, if that is allowed and the NICs take it.
 void offer(efa_transport* t, efa_request* r, const Side& side, ReadyToSend& ready) {
   const Protocols& p = t->protocols;
-  if (!p.pulls || side.staged || r->data.length < p.pull_limit || !r->op.peer->pulls) return;
+  if (!p.pulls || r->data.length < p.pull_limit || !r->op.peer->pulls) return;
   if (side.segments.size() > kMostSegments) return;
-  const iovec memory = memory_of(r, side, r->data.length);
+  if (side.staged) pack_whole(t, r);
+  iovec memory{r->packed, r->packed ? r->data.length : 0};
+  if (!side.staged) memory = memory_of(r, side, r->data.length);
   if (memory.iov_len == 0) return;
   const unsigned rails = plan_stripes(r->data.length, t->rail_count(), p.stripe, p.read).rails;
   Registration* exposure = t->registrations.make(t, memory.iov_base, memory.iov_len, rails, FI_REMOTE_READ);
-  if (!exposure) return;  // push does it, too
+  if (!exposure) {  // push does it, too
+    drop_packed(t, r);
+    return;
+  }
   ready.address = reinterpret_cast<uintptr_t>(memory.iov_base);
   for (const iovec& segment : side.segments)
     ready.parts[ready.segments++] = {reinterpret_cast<uintptr_t>(segment.iov_base) - ready.address,
@@ -162,7 +187,7 @@ void send_ready(efa_transport* t, efa_request* r) {
   ready.request = r->ready_id = t->ready_to_send.add(r);
   ready.length = r->data.length;
   ready.piece = side.staged ? t->protocols.staging : fitting_piece(t, side, r->op.peer->piece);
-  r->exposure = nullptr;
+  r->exposure = r->packed = nullptr;
   offer(t, r, side, ready);
   ready.write(r->bounce);
   r->landing = r->bounce;

@@ -92,6 +92,7 @@ struct efa_request {
                   // a receive in place: the first EFA_BOUNCE_SIZE bytes in `bounce`, the rest in data.buffer
   size_t landing_size;
   void* exposure;     // registrations of what the receiver may read
+  void* packed;       // a pool buffer with all the data of a layout, so that it can be read; or NULL
   uint64_t ready_id;  // a rendezvous send's name in ReadyToSend
   int32_t self_rank;
   uint8_t kind;                     // RequestKind in request.hpp

@@ -223,12 +223,15 @@ TEST_CASE("Pull, sender: offers its memory and ends when it is read") {
   CHECK(x.t->pulls_open == 0);
 }
 
-TEST_CASE("What cannot be pulled is pushed: short, noncontiguous, a peer inside the node, no registration") {
+TEST_CASE(
+    "What cannot be pulled is pushed: short, noncontiguous without staging memory, a peer inside the node, "
+    "no registration") {
   const int reason = GENERATE(0, 1, 2, 3);
   Transport x;
   x.t->protocols.pulls = true;
   auto data = pattern(20000);
   Layout layout{data.data(), 10, 10};
+  void* taken = reason == 1 ? x.t->buffers.take(16384) : nullptr;
   if (reason == 2) x.one.pulls = false;
   if (reason == 3) x.fabric.refuse_registration = FI_ENOMEM;
   Request r;
@@ -240,6 +243,7 @@ TEST_CASE("What cannot be pulled is pushed: short, noncontiguous, a peer inside 
   CHECK(ready->rails == 0);
   CHECK(x.fabric.registrations == 0);
   CHECK(x.reports.empty());
+  if (taken) x.t->buffers.give(taken, 16384);
 }
 
 TEST_CASE("A receiver that cannot read answers an offer with clear-to-send, and the sender withdraws it") {
@@ -459,6 +463,55 @@ TEST_CASE("Blocks are offered to be read only if there are few gaps to register 
     CHECK(ready->parts[0].offset == 15000);
     CHECK(ready->parts[1].offset == 0);
   }
+}
+
+TEST_CASE(
+    "A layout that is not long is packed as a whole to be read, and piece by piece if it has to be pushed") {
+  Transport x;
+  x.t->protocols.pulls = true;
+  const auto data = pattern(10000);
+  std::vector<char> memory(20000);
+  for (size_t i = 0; i < 10000; ++i) memory[i / 100 * 200 + i % 100] = data[i];
+  Layout layout{memory.data(), 100, 100};
+  Request r;
+  x.send(r, x.one, 5, nullptr, 10000, EFA_SEND_STANDARD, &layout);
+  const Posted rts = x.fabric.take(Call::tagged_send);
+  const auto ready = efa::parse_ready_to_send(rts.bytes.data(), rts.bytes.size());
+  REQUIRE(ready);
+  CHECK(ready->rails == 1);
+  CHECK(ready->segments == 0);
+  CHECK(std::memcmp(reinterpret_cast<const void*>(ready->address), data.data(), 10000) == 0);
+  CHECK(x.t->buffers.bytes_used() == 16384);
+  x.fabric.complete(rts);
+  if (GENERATE(true, false)) {
+    x.arrive(x.control(ControlType::finished, x.one, r.ready_id, 10000));
+  } else {
+    x.arrive(x.control(ControlType::clear_to_send, x.one, r.ready_id, 10000));
+    std::vector<char> arrived;
+    while (x.fabric.count(Call::tagged_send)) {
+      const Posted p = x.fabric.take(Call::tagged_send);
+      arrived.insert(arrived.end(), p.bytes.begin(), p.bytes.end());
+      CHECK(x.t->buffers.bytes_used() <= 2 * 4096);
+      x.fabric.complete(p);
+      x.progress();
+    }
+    CHECK(arrived == data);
+  }
+  CHECK(r.times == 1);
+  CHECK(r.status.result == EFA_SUCCESS);
+  CHECK(x.t->buffers.bytes_used() == 0);
+  CHECK(x.fabric.registrations == 0);
+
+  // Without room in the staging memory (five pages), or without a registration, nothing is kept.
+  std::vector<char> more(120000);
+  Layout longer{more.data(), 100, 100};
+  Request s;
+  x.send(s, x.one, 5, nullptr, 30000, EFA_SEND_STANDARD, &longer);
+  CHECK(x.t->buffers.bytes_used() == 0);
+  x.fabric.refuse_registration = FI_ENOMEM;
+  Request u;
+  x.send(u, x.one, 5, nullptr, 10000, EFA_SEND_STANDARD, &layout);
+  CHECK(x.t->buffers.bytes_used() == 0);
 }
 
 TEST_CASE("A read that fails ends both sides with an error that names the peer") {
