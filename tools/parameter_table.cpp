@@ -58,8 +58,8 @@ constexpr const char* kProviderTable =
 By provider of libfabric, best first; a message longer than the eager limit goes by rendezvous. Bytes unless a unit is
 given. *local*: the upper bound of both eager limits to a peer on the same node.
 
-| Provider | `eager_limit` | local | `eager_limit_packed` | `chunk_size` |
-|---|---:|---:|---:|---:|
+| Provider | `eager_limit` | local | `eager_limit_packed` | `chunk_size` | `staging_size` | `pull_limit` |
+|---|---:|---:|---:|---:|---:|---:|
 )";
 
 }  // namespace
@@ -79,8 +79,9 @@ int main() {
 #undef TEXT
   std::fputs(kProviderTable, stdout);
   for (const auto& row : efa::kProviders)
-    std::printf("| %s | %s | %s | %s | %s |\n", row.name.data(), bytes(row.eager_limit).c_str(),
+    std::printf("| %s | %s | %s | %s | %s | %s | %s |\n", row.name.data(), bytes(row.eager_limit).c_str(),
                 bytes(row.eager_limit_local).c_str(), bytes(row.eager_limit_packed).c_str(),
-                bytes(row.piece).c_str());
+                bytes(row.piece).c_str(), bytes(row.staging).c_str(),
+                row.pull_limit ? bytes(row.pull_limit).c_str() : "never");
   return 0;
 }
