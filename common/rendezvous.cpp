@@ -48,11 +48,12 @@ void drop_packed(efa_transport* t, efa_request* r) {
 
 // What a sender keeps registered until the receiver is through with it.
 void withdraw(efa_transport* t, efa_request* r) {
-  drop_packed(t, r);
-  if (!r->exposure) return;
-  t->registrations.drop(static_cast<Registration*>(r->exposure));
-  r->exposure = nullptr;
-  --t->pulls_open;
+  if (r->exposure) {
+    t->registrations.drop(static_cast<Registration*>(r->exposure));
+    r->exposure = nullptr;
+    --t->pulls_open;
+  }
+  drop_packed(t, r);  // no longer registered: the pool may free it
 }
 
 // The memory to register for `length` bytes of this side, gaps included. Empty if those are too much of it: their
