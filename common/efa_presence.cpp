@@ -14,10 +14,6 @@ std::string word_in(const std::filesystem::path& path) {
   return word;
 }
 
-std::string counted(int count, const char* thing) {
-  return std::to_string(count) + " " + thing + (count == 1 ? "" : "s");
-}
-
 std::string joined(const std::vector<std::string>& list) {
   std::string text;
   for (const auto& each : list) text += (text.empty() ? "" : ",") + each;
@@ -25,6 +21,10 @@ std::string joined(const std::vector<std::string>& list) {
 }
 
 }  // namespace
+
+std::string counted(int count, const char* thing) {
+  return std::to_string(count) + " " + thing + (count == 1 ? "" : "s");
+}
 
 int efa_functions(const std::string& bus) {
   int count = 0;

@@ -8,6 +8,9 @@
 
 namespace efa {
 
+// "1 EFA device", "2 EFA devices".
+std::string counted(int count, const char* thing);
+
 struct EfaPresence {
   int on_bus = 0;         // EFA functions on the PCI bus, driven or not
   int in_kernel = 0;      // that the kernel's driver shows in /sys/class/infiniband

@@ -24,8 +24,7 @@ std::string cause(const efa_transport* t, const std::vector<const efa_peer*>& pe
   });
   if (!leaves_host) return " It runs on this host: ps shows whether it is stopped (state T) or dead.";
   return " On EC2 the usual cause is the security group: it must allow all traffic from and to itself, "
-         "inbound "
-         "and outbound, and all instances must be in one subnet.";
+         "inbound and outbound, and all instances must be in one subnet.";
 }
 
 std::string self(const efa_transport* t) {

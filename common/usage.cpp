@@ -15,10 +15,6 @@ std::string mpi_version(const efa_transport* t) {
   return t->config.mpi ? t->config.mpi : "MPI's version unknown";
 }
 
-std::string counted(size_t count, const char* thing) {
-  return std::to_string(count) + " " + thing + (count == 1 ? "" : "s");
-}
-
 std::string protocols(const efa_transport* t) {
   const Protocols& p = t->protocols;
   return "inject up to " + std::to_string(p.inject_limit) + " bytes, eager up to " +
@@ -34,7 +30,7 @@ std::string protocols(const efa_transport* t) {
 // "4 EFA NICs"; other providers count network interfaces, or nothing that deserves the name.
 std::string nics_of_node(const efa_transport* t, const NicPick& nic) {
   if (t->traits->one_node) return "no NIC";
-  return counted(nic.usable, t->traits->name == "efa" ? "EFA NIC" : "network interface");
+  return counted(static_cast<int>(nic.usable), t->traits->name == "efa" ? "EFA NIC" : "network interface");
 }
 
 }  // namespace
@@ -49,11 +45,11 @@ std::string process_line(const efa_transport* t, const NicPick& nic) {
 }
 
 std::string job_line(const efa_transport* t, const NicPick& nic) {
-  const auto ranks = static_cast<size_t>(t->config.world_ranks);
-  return "summary: " + counted(ranks, "rank") + ", " + std::to_string(t->config.local_ranks) +
+  return "summary: " + counted(t->config.world_ranks, "rank") + ", " + std::to_string(t->config.local_ranks) +
          " on the first node (" + t->config.hostname + "); provider " + t->rail.provider() + " (" +
-         library_version() + "), " + nics_of_node(t, nic) + " per node, " + counted(t->rail_count(), "rail") +
-         " per rank; " + protocols(t) + "; " + mpi_version(t);
+         library_version() + "), " + nics_of_node(t, nic) + " per node, " +
+         counted(static_cast<int>(t->rail_count()), "rail") + " per rank; " + protocols(t) + "; " +
+         mpi_version(t);
 }
 
 void say_what_is_used(efa_transport* t, Discovery& discovery, const Wish& wish, const NicPick& nic) {

@@ -174,24 +174,7 @@ void Network::check_not_posted(const UserRequest& r) const {
 
 Network::Network() {
   x.t->protocols.pulls = true;
-  auto rail = std::make_unique<Rail>();
-  rail->ep.reset(&second.ep);
-  rail->cq.reset(&second.cq);
-  rail->av.reset(&second.av);
-  rail->domain.reset(&second.domain);
-  rail->eq.reset(&second.eq);
-  rail->info.reset(fi_allocinfo());
-  rail->info->fabric_attr->prov_name = strdup("efa");
-  rail->info->domain_attr->name = strdup("fake1");
-  x.t->more_rails.push_back(std::move(rail));
-  x.t->config.card = [](uint64_t, size_t* size) -> void* {
-    Card card;
-    card.address = {1, 1, 1, 1};
-    card.more = {2, 2, 2, 2};
-    const auto bytes = card.serialize();
-    *size = bytes.size();
-    return std::memcpy(std::malloc(bytes.size()), bytes.data(), bytes.size());
-  };
+  fake::add_rail(x, second);
   for (auto* fabric : {&x.fabric, &second}) fabric->on_post = [this](const Posted& post) { watch(post); };
   x.fabric.on_peek = [this](const Posted& post) {
     const auto found = std::find_if(unexpected.begin(), unexpected.end(), [&](const Arrived& m) {

@@ -490,6 +490,36 @@ efa::Control Transport::control(efa::ControlType type, const efa_peer& from, uin
   return m;
 }
 
+void add_rail(Transport& x, Fabric& fabric) {
+  auto rail = std::make_unique<efa::Rail>();
+  rail->ep.reset(&fabric.ep);
+  rail->cq.reset(&fabric.cq);
+  rail->av.reset(&fabric.av);
+  rail->domain.reset(&fabric.domain);
+  rail->eq.reset(&fabric.eq);
+  rail->info.reset(fi_allocinfo());
+  rail->info->fabric_attr->prov_name = strdup("efa");
+  rail->info->domain_attr->name = strdup("fake1");
+  x.t->more_rails.push_back(std::move(rail));
+  x.t->config.card = [](uint64_t uid, size_t* size) -> void* {
+    efa::Card card;
+    card.address = {1, 1, 1, 1};
+    card.more = {2, 2, 2, 2};
+    const auto bytes = card.serialize();
+    *size = bytes.size();
+    const bool known = uid == current->one.uid || uid == current->two.uid;
+    return known ? std::memcpy(std::malloc(bytes.size()), bytes.data(), bytes.size()) : nullptr;
+  };
+}
+
+efa::Control answer(Transport& x) {
+  const Posted p = x.fabric.take(Call::send);
+  const auto message = efa::parse_control(p.bytes.data(), p.bytes.size()).value();
+  x.fabric.complete(p);
+  x.progress();
+  return message;
+}
+
 std::vector<char> pattern(size_t size, unsigned seed) {
   std::vector<char> bytes(size);
   unsigned value = seed * 2654435761u;

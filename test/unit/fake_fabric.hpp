@@ -140,6 +140,16 @@ class Transport {
   }
 };
 
+// Gives a transport a second NIC, `fabric`; its peers have two as well.
+void add_rail(Transport& x, Fabric& fabric);
+struct SecondRail {
+  explicit SecondRail(Transport& x) { add_rail(x, fabric); }
+  Fabric fabric;
+};
+
+// The control message that was sent last; it is completed. Throws if it is none.
+efa::Control answer(Transport& x);
+
 // Bytes that differ from place to place.
 std::vector<char> pattern(size_t size, unsigned seed = 1);
 

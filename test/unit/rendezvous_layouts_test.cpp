@@ -9,16 +9,6 @@ using efa::ControlType;
 
 namespace {
 
-// The control message that was sent last; it is completed.
-efa::Control answer(Transport& x) {
-  const Posted p = x.fabric.take(Call::send);
-  const auto message = efa::parse_control(p.bytes.data(), p.bytes.size());
-  REQUIRE(message);
-  x.fabric.complete(p);
-  x.progress();
-  return *message;
-}
-
 // 10000 bytes in four blocks of `lengths`, in an order of their own, with gaps.
 struct Blocks {
   explicit Blocks(std::vector<size_t> lengths) : memory(24000, 0x11) {

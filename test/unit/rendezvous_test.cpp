@@ -7,16 +7,6 @@ using efa::ControlType;
 
 namespace {
 
-// The control message that was sent last; it is completed.
-efa::Control answer(Transport& x) {
-  const Posted p = x.fabric.take(Call::send);
-  const auto message = efa::parse_control(p.bytes.data(), p.bytes.size());
-  REQUIRE(message);
-  x.fabric.complete(p);
-  x.progress();
-  return *message;
-}
-
 // Delivers bytes [offset, offset + size) of `data` to a posted piece receive or read.
 void serve(Transport& x, const Posted& p, const std::vector<char>& data, size_t offset) {
   const size_t size = p.into[0].iov_len;
@@ -370,35 +360,6 @@ TEST_CASE("A ready-to-send message that fails after it was answered leaves the r
   CHECK(r.status.result == EFA_UNREACHABLE);
   CHECK(x.t->sends_posted == 0);
 }
-
-namespace {
-
-// A second NIC for a transport.
-struct SecondRail {
-  explicit SecondRail(Transport& x) {
-    auto rail = std::make_unique<efa::Rail>();
-    rail->ep.reset(&fabric.ep);
-    rail->cq.reset(&fabric.cq);
-    rail->av.reset(&fabric.av);
-    rail->domain.reset(&fabric.domain);
-    rail->eq.reset(&fabric.eq);
-    rail->info.reset(fi_allocinfo());
-    rail->info->fabric_attr->prov_name = strdup("efa");
-    rail->info->domain_attr->name = strdup("fake1");
-    x.t->more_rails.push_back(std::move(rail));
-    x.t->config.card = [](uint64_t uid, size_t* size) -> void* {
-      efa::Card card;
-      card.address = {1, 1, 1, 1};
-      card.more = {2, 2, 2, 2};
-      const auto bytes = card.serialize();
-      *size = bytes.size();
-      return uid == 1001 ? std::memcpy(std::malloc(bytes.size()), bytes.data(), bytes.size()) : nullptr;
-    };
-  }
-  Fabric fabric;
-};
-
-}  // namespace
 
 TEST_CASE("Two rails share a message, each with its own key and address") {
   Transport x;
