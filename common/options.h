@@ -45,7 +45,7 @@
          "measured for the provider)")                                                                     \
   NUMBER(staging_memory, 16777216, 65536, 17179869184, "bytes", 5,                                         \
          "Memory of one process for such pieces; when it is used up each message goes on with one of them at a time") \
-  NUMBER(staging_window, 4, 1, 64, "pieces", 5, "Pieces that one rendezvous keeps in flight")              \
+  NUMBER(staging_window, 4, 1, 64, "pieces", 5, "Pieces that one rendezvous keeps in flight; all that push to one peer, twice as many")              \
   NUMBER(progress_batch, 32, 1, 256, "completions", 7, "Completions taken from the queue at a time")       \
   NUMBER(pull_limit, -1, -1, 1073741824, "bytes", 5,                                                       \
          "Contiguous messages from this length on are read by RDMA where NIC and provider can (-1: as "    \

@@ -18,7 +18,8 @@ efa_peer* Peers::add() {
     for (size_t i = kBlock; i-- > 0;) give_back(&blocks_.back()[i]);
   }
   efa_peer* peer = unused_;
-  unused_ = std::exchange(peer->next_unused, nullptr);
+  unused_ = peer->next_unused;
+  peer->waiting = nullptr;
   peer->state = PeerState::live;
   ++live_;
   return peer;

@@ -19,6 +19,7 @@
 namespace efa {
 
 enum class PeerState : uint8_t { unused, live, departed };
+struct Transfer;
 
 }  // namespace efa
 
@@ -32,13 +33,17 @@ struct alignas(64) efa_peer {
   int32_t world_rank = -1;
   bool pulls = false;  // it may be read from by RDMA
   efa::PeerState state = efa::PeerState::unused;
+  uint16_t pieces_sent = 0;  // pieces of pushes to it that are under way
   // For messages, acknowledgements and set-up.
   uint64_t uid = 0;
   const char* hostname = "";  // both belong to Peers, or are literals
   const char* nic = "";
   std::vector<fi_addr_t> rails;           // its address on each of our rails, as far as they were needed
   std::unique_ptr<efa::Contact> contact;  // the first, until it completes; stays after an error
-  efa_peer* next_unused = nullptr;
+  union {
+    efa_peer* next_unused = nullptr;
+    efa::Transfer* waiting;  // of a live one: see transfer.hpp; the last of a ring
+  };
 };
 static_assert(sizeof(efa_peer) == 128);
 

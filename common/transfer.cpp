@@ -81,11 +81,45 @@ unsigned working_rail(efa_transport* t, unsigned wanted) {
   return wanted && t->rail_at(wanted).failed ? 0 : wanted;
 }
 
+// ---- pushes to one peer: `waiting` is the last of a ring ---------------------------------------------
+
+void wait_for_others(efa_peer* peer, Transfer* tr) {
+  if (tr->next_waiting) return;
+  Transfer*& last = peer->waiting;
+  tr->next_waiting = last ? last->next_waiting : tr;
+  if (last) last->next_waiting = tr;
+  last = tr;
+}
+
+void wait_no_more(efa_peer* peer, Transfer* tr) {
+  if (!tr->next_waiting) return;
+  Transfer* before = peer->waiting;
+  while (before->next_waiting != tr) before = before->next_waiting;
+  before->next_waiting = tr->next_waiting;
+  if (peer->waiting == tr) peer->waiting = before == tr ? nullptr : before;
+  tr->next_waiting = nullptr;
+}
+
+// A piece has made room for others. The peer may be gone with the request that the piece ended.
+void let_others(efa_transport* t, efa_peer* peer) {
+  while (peer->state != PeerState::unused && peer->waiting && peer->pieces_sent < t->protocols.peer_window) {
+    Transfer* first = peer->waiting->next_waiting;
+    wait_no_more(peer, first);
+    advance(t, first);
+  }
+}
+
+// ---- pieces ------------------------------------------------------------------------------------------
+
 // Makes the next piece ready and posts it. False if that failed, or has to wait: beyond the bound on staging memory a
 // message has one piece at a time, for none at all could wait for a peer that waits likewise.
 bool post_next(efa_transport* t, Transfer* tr) {
   if (tr->side.staged && tr->next > tr->retired && t->buffers.is_full(tr->size(tr->next))) return false;
   Piece& p = tr->slot(tr->next);
+  if (tr->move == Move::send && p.op.peer->pieces_sent >= t->protocols.peer_window) {
+    wait_for_others(p.op.peer, tr);
+    return false;
+  }
   const uint64_t offset = tr->offset(tr->next);
   p.index = tr->next;
   p.size = tr->size(tr->next);
@@ -106,6 +140,7 @@ bool post_next(efa_transport* t, Transfer* tr) {
   }
   p.busy = true;
   ++tr->next;
+  if (tr->move == Move::send) ++p.op.peer->pieces_sent;
   submit(t, pending_of(t, p), &p.op);
   return true;
 }
@@ -131,6 +166,7 @@ void cancel_pieces(efa_transport* t, Transfer* tr) {
     if (p.finished) continue;
     if (t->pending.remove(pending_of(t, p), &p.op)) {
       p.finished = true;
+      if (tr->move == Move::send) --p.op.peer->pieces_sent;
     } else if (tr->move == Move::receive) {
       fi_cancel(&t->ep->fid, &p.op.context);
     }
@@ -164,7 +200,9 @@ void piece_completed(efa_transport* t, efa_operation* op, const fi_cq_tagged_ent
                      const efa_failure* failure) {
   Piece* p = piece_of(op);
   Transfer* tr = p->transfer;
-  if (tr->move == Move::send && (!failure || failure->entry)) --t->sends_posted;
+  efa_peer* const peer = op->peer;
+  const bool sent = tr->move == Move::send;
+  if (sent && (!failure || failure->entry)) --t->sends_posted;
   if (failure && tr->result == EFA_SUCCESS) {
     if (take_other_rail(t, p, *failure)) return;
     tr->result = t->closing ? EFA_CANCELED : report_failure(t, describe(tr, p), op->peer, *failure);
@@ -174,7 +212,9 @@ void piece_completed(efa_transport* t, efa_operation* op, const fi_cq_tagged_ent
     tr->result = EFA_FAILED;
   }
   p->finished = true;
+  if (sent) --peer->pieces_sent;
   advance(t, tr);
+  if (sent) let_others(t, peer);
 }
 
 }  // namespace
@@ -259,7 +299,11 @@ void advance(efa_transport* t, Transfer* tr) {
     if (tr->result != EFA_SUCCESS) cancel_pieces(t, tr);
   }
   tr->advancing = false;
-  if (tr->retired == tr->next && (tr->next == tr->count || tr->result != EFA_SUCCESS)) transfer_ended(t, tr);
+  if (tr->retired != tr->next || (tr->next != tr->count && tr->result == EFA_SUCCESS)) return;
+  efa_peer* const peer = tr->move == Move::send ? tr->request->op.peer : nullptr;
+  if (peer) wait_no_more(peer, tr);
+  transfer_ended(t, tr);
+  if (peer) let_others(t, peer);
 }
 
 }  // namespace efa

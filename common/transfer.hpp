@@ -3,6 +3,10 @@
 // Contiguous data moves straight between the users' buffers, and so do layouts of few long blocks; others are
 // packed into, and unpacked from, pool buffers piece by piece, so that packing, transfer and unpacking overlap
 // and no buffer grows with the message. Pieces complete in any order and are retired in theirs.
+//
+// All pushes to one peer together have at most Protocols::peer_window pieces under way; the others wait in a ring at the
+// peer, first come, first served. With a window for each message alone, sixteen messages at once would be torn into
+// pieces of all of them, and neither side's cache would still know any.
 #pragma once
 
 #include <cstdint>
@@ -50,6 +54,7 @@ struct Transfer {
   Move move;
   bool advancing = false;
   bool cancelled = false;
+  Transfer* next_waiting = nullptr;  // in the ring of its peer; null if it is not in it
   efa_result result = EFA_SUCCESS;
   uint64_t length, piece, count;
   uint64_t next = 0;     // piece to post

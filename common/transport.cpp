@@ -86,6 +86,7 @@ bool decide_protocols(efa_transport* t, std::string& why) {
   p.staging =
       std::max<uint64_t>(std::min(limit_of(options.staging_size, t->traits->staging), longest), kPage);
   p.window = static_cast<unsigned>(options.staging_window);
+  p.peer_window = 2 * p.window;
   p.inject_limit = std::min(p.inject_limit, p.eager_limit);
   p.pulls = t->traits->pull_limit != 0 && reads_natively(t->rail);
   p.pull_limit = limit_of(options.pull_limit, t->traits->pull_limit);

@@ -418,6 +418,7 @@ Transport::Transport() : owned(make_transport()), t(owned.get()), one(*t->peers.
   p.piece = p.staging = p.read = p.stripe = 4096;
   p.pull_limit = 2048;
   p.window = 2;
+  p.peer_window = 4;
   p.parts = 4;
   efa::make_overflow(t, p.eager_limit);
   t->address_size = 4;

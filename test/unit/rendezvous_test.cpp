@@ -49,6 +49,48 @@ TEST_CASE("Push, sender: nothing moves before clear-to-send, then a window of pi
   CHECK(x.t->sends_posted == 0);
 }
 
+TEST_CASE("Pushes to one peer share a window, in their order; another peer has its own") {
+  Transport x;  // two pieces of a message in flight, four of all to one peer
+  const bool failing = GENERATE(false, true);
+  const auto data = pattern(20000);
+  Request r[4], other;
+  const auto announce = [&](Request& request, efa_peer& peer) {
+    x.send(request, peer, 5, data.data(), data.size());
+    x.fabric.complete(x.fabric.take(Call::tagged_send));
+    x.progress();
+  };
+  const auto clear = [&](Request& request, efa_peer& peer) {
+    x.arrive(x.control(ControlType::clear_to_send, peer, request.ready_id, data.size()));
+  };
+  for (Request& request : r) announce(request, x.one);
+  announce(other, x.two);
+  for (Request& request : r) clear(request, x.one);
+  CHECK(x.fabric.count(Call::tagged_send) == 4);
+  clear(other, x.two);
+  CHECK(x.fabric.count(Call::tagged_send) == 6);
+
+  if (failing) {
+    x.fabric.fail(x.fabric.take(Call::tagged_send).context, FI_EIO, 13);
+    x.progress();
+    CHECK(x.reports.size() == 1);
+  }
+  while (x.fabric.count(Call::tagged_send)) {
+    x.fabric.complete(x.fabric.take(Call::tagged_send));
+    x.progress();
+    CHECK(x.fabric.count(Call::tagged_send) <= 6);
+    for (int i = 1; i < 4; ++i) CHECK(r[i].times <= r[i - 1].times);
+  }
+  for (const Request& request : r) {
+    CHECK(request.times == 1);
+    CHECK(request.status.result == (failing && &request == r ? EFA_FAILED : EFA_SUCCESS));
+  }
+  CHECK(other.times == 1);
+  CHECK(x.one.pieces_sent == 0);
+  CHECK(x.one.waiting == nullptr);
+  CHECK(x.two.pieces_sent == 0);
+  CHECK(x.t->sends_posted == 0);
+}
+
 TEST_CASE("Push, receiver: pieces are posted before the sender may send, and complete in any order") {
   Transport x;
   const auto data = pattern(10000);
