@@ -187,7 +187,9 @@ void send_ready(efa_transport* t, efa_request* r) {
   ready.flags = side.staged ? ReadyToSend::kPacked : 0;
   ready.request = r->ready_id = t->ready_to_send.add(r);
   ready.length = r->data.length;
-  ready.piece = side.staged ? t->protocols.staging : fitting_piece(t, side, r->op.peer->piece);
+  const uint64_t among_others = t->ready_to_send.size() > 1 ? t->protocols.piece_among_others : 0;
+  ready.piece =
+      side.staged ? t->protocols.staging : fitting_piece(t, side, std::max(r->op.peer->piece, among_others));
   r->exposure = r->packed = nullptr;
   offer(t, r, side, ready);
   ready.write(r->bounce);

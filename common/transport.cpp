@@ -83,6 +83,7 @@ bool decide_protocols(efa_transport* t, std::string& why) {
   p.eager_limit_packed = std::clamp<uint64_t>(
       limit_of(options.eager_limit_packed, t->traits->eager_limit_packed), EFA_BOUNCE_SIZE, p.eager_limit);
   p.piece = std::max<uint64_t>(std::min(limit_of(options.chunk_size, t->traits->piece), longest), 1);
+  if (options.chunk_size < 0) p.piece_among_others = std::min(kPieceAmongOthers, longest);
   p.staging =
       std::max<uint64_t>(std::min(limit_of(options.staging_size, t->traits->staging), longest), kPage);
   p.window = static_cast<unsigned>(options.staging_window);

@@ -43,16 +43,17 @@ struct Protocols {
   uint64_t inject_limit = 0;  // bytes, as all below
   uint64_t eager_limit = 0;
   uint64_t eager_limit_packed = 0;
-  uint64_t piece = 0;        // of a contiguous rendezvous
-  uint64_t staging = 0;      // of a noncontiguous one
-  unsigned window = 0;       // pieces in flight for one message
-  unsigned peer_window = 0;  // pieces in flight of all messages that are pushed to one peer
-  bool pulls = false;        // rendezvous data can be read by RDMA
-  uint64_t pull_limit = 0;   // from this length on
-  uint64_t read = 0;         // greatest length of one read
-  uint64_t stripe = 0;       // least length of a rail's share of a message
-  size_t parts = 1;          // memory areas that one send or receive may have
-  bool truncates = false;    // the provider survives a message that is longer than its receive
+  uint64_t piece = 0;               // of a contiguous rendezvous
+  uint64_t piece_among_others = 0;  // the least, while other rendezvous sends wait
+  uint64_t staging = 0;             // of a noncontiguous one
+  unsigned window = 0;              // pieces in flight for one message
+  unsigned peer_window = 0;         // pieces in flight of all messages that are pushed to one peer
+  bool pulls = false;               // rendezvous data can be read by RDMA
+  uint64_t pull_limit = 0;          // from this length on
+  uint64_t read = 0;                // greatest length of one read
+  uint64_t stripe = 0;              // least length of a rail's share of a message
+  size_t parts = 1;                 // memory areas that one send or receive may have
+  bool truncates = false;           // the provider survives a message that is longer than its receive
 };
 
 // Counted where it costs nothing; for tests, the tool and error reports.

@@ -91,6 +91,24 @@ TEST_CASE("Pushes to one peer share a window, in their order; another peer has i
   CHECK(x.t->sends_posted == 0);
 }
 
+TEST_CASE("While others wait for their receivers a message is pushed in longer pieces") {
+  Transport x;
+  x.t->protocols.piece_among_others = 8192;
+  const auto data = pattern(20000);
+  Request first, second;
+  for (Request* r : {&first, &second}) {
+    x.send(*r, x.one, 5, data.data(), data.size());
+    const Posted rts = x.fabric.take(Call::tagged_send);
+    const auto ready = efa::parse_ready_to_send(rts.bytes.data(), rts.bytes.size());
+    REQUIRE(ready);
+    CHECK(ready->piece == (r == &first ? 4096 : 8192));
+    x.fabric.complete(rts);
+  }
+  for (Request* r : {&first, &second}) x.arrive(x.control(ControlType::clear_to_send, x.one, r->ready_id, 0));
+  CHECK(first.times == 1);
+  CHECK(second.times == 1);
+}
+
 TEST_CASE("Push, receiver: pieces are posted before the sender may send, and complete in any order") {
   Transport x;
   const auto data = pattern(10000);
