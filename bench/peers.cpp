@@ -159,7 +159,7 @@ std::unique_ptr<efa_transport> open_transport(unsigned rails) {
   t->cq = &provider.cq;
   auto& p = t->protocols;
   p.inject_limit = t->inject_limit = 32;
-  p.eager_limit = p.eager_limit_packed = p.piece = p.read = p.stripe = p.staging = 65536;
+  p.eager_limit = p.eager_limit_packed = p.longest_eager = p.piece = p.read = p.stripe = p.staging = 65536;
   p.window = 4;
   p.pulls = rails > 1;
   p.truncates = true;

@@ -152,8 +152,8 @@ bool switched_on(const char* name) {
 }
 
 Discovery::Discovery(const Wish& wish) {
-  for (const auto& row : kWorkarounds)
-    if (fi_version() < row.fixed_in) setenv(row.variable, row.value, /*overwrite=*/0);
+  for (const auto& row : kVariables)
+    if (fi_version() < row.until) setenv(row.name, row.value, /*overwrite=*/0);
   if (!wish.allows("efa") || kernel_efa_devices() == 0) setenv(kCrossMemoryAttachOff, "1", /*overwrite=*/0);
 }
 

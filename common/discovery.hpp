@@ -61,7 +61,7 @@ bool switched_on(const char* name);
 // What libfabric on this machine offers.
 class Discovery {
  public:
-  // Sets the variables of kWorkarounds that this libfabric needs, and how shm copies. libfabric reads them when it
+  // Sets the variables of kVariables that this libfabric needs, and how shm copies. libfabric reads them when it
   // is first used. Not thread-safe (setenv): during MPI_Init only.
   explicit Discovery(const Wish& wish);
   std::vector<Candidate> offer(const std::string& provider);

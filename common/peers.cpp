@@ -96,8 +96,13 @@ extern "C" efa_peer* efa_peer_create(efa_transport* t, const efa_identity* ident
                                : card->eager_limit;
   peer->piece = shared && t->config.options.chunk_size < 0 ? kPieceLocal : t->protocols.piece;
   peer->pulls = t->protocols.pulls && !shared;
-  peer->eager_limit = std::min(t->protocols.eager_limit, longest);
-  peer->eager_limit_packed = std::min(t->protocols.eager_limit_packed, longest);
+  const auto limit = [&](uint64_t ours) {
+    return static_cast<uint32_t>(std::min(ours, longest));
+  };  // at most 1 GiB
+  peer->eager_limit = limit(t->protocols.eager_limit);
+  peer->eager_limit_packed = limit(t->protocols.eager_limit_packed);
+  // One that can be read gains nothing by it: neither side copies then.
+  peer->eager_limit_alone = shared || peer->pulls ? 0 : limit(t->protocols.eager_limit_alone);
   if (t->contacts.enabled()) peer->pending.await_first();
   return peer;
 }

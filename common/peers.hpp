@@ -27,8 +27,9 @@ struct alignas(64) efa_peer {
   // Read by every operation.
   fi_addr_t address = FI_ADDR_UNSPEC;
   efa::PendingList pending;
-  uint64_t eager_limit = 0;         // of contiguous messages to this peer, bytes
-  uint64_t eager_limit_packed = 0;  // of noncontiguous ones
+  uint32_t eager_limit = 0;         // of contiguous messages to this peer, bytes
+  uint32_t eager_limit_packed = 0;  // of noncontiguous ones
+  uint32_t eager_limit_alone = 0;   // of both while no other long message is being sent; 0: no more then
   uint64_t piece = 0;               // of a contiguous rendezvous
   int32_t world_rank = -1;
   bool pulls = false;  // it may be read from by RDMA

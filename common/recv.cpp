@@ -206,7 +206,7 @@ bool take_landing(efa_transport* t, efa_request* r) {
     return true;
   }
   // Whatever is longer than the eager limit on our card comes by rendezvous.
-  r->landing_size = std::min<size_t>(r->data.length, t->protocols.eager_limit);
+  r->landing_size = std::min<size_t>(r->data.length, t->protocols.longest_eager);
   r->landing = t->buffers.take(r->landing_size);
   return r->landing != nullptr;
 }

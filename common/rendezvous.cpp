@@ -89,9 +89,14 @@ void offer(efa_transport* t, efa_request* r, const Side& side, ReadyToSend& read
   ++t->pulls_open;
 }
 
+void send_ended(efa_transport* t, efa_request* r) {
+  --t->long_sends;
+  finish(t, r, r->status.result);
+}
+
 // One of the events that a send waits for.
 void sender_event(efa_transport* t, efa_request* r) {
-  if (--r->awaited == 0) finish(t, r, r->status.result);
+  if (--r->awaited == 0) send_ended(t, r);
 }
 
 // The ready-to-send message itself left, or did not.
@@ -103,7 +108,7 @@ void ready_sent(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry*, 
     if (t->ready_to_send.find(r->ready_id)) {
       t->ready_to_send.remove(r->ready_id);
       withdraw(t, r);
-      finish(t, r, r->status.result);
+      send_ended(t, r);
       return;
     }
     // It was answered all the same, and so did arrive; pieces may still be on their way.
@@ -187,7 +192,7 @@ void send_ready(efa_transport* t, efa_request* r) {
   ready.flags = side.staged ? ReadyToSend::kPacked : 0;
   ready.request = r->ready_id = t->ready_to_send.add(r);
   ready.length = r->data.length;
-  const uint64_t among_others = t->ready_to_send.size() > 1 ? t->protocols.piece_among_others : 0;
+  const uint64_t among_others = ++t->long_sends > 1 ? t->protocols.piece_among_others : 0;
   ready.piece =
       side.staged ? t->protocols.staging : fitting_piece(t, side, std::max(r->op.peer->piece, among_others));
   r->exposure = r->packed = nullptr;

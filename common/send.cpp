@@ -40,6 +40,12 @@ void eager_sent(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry*, 
   if (--r->awaited == 0) finish(t, r, EFA_SUCCESS);
 }
 
+void long_eager_sent(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry* entry,
+                     const efa_failure* failure) {
+  --t->long_sends;
+  eager_sent(t, op, entry, failure);
+}
+
 // Any error, FI_EAGAIN included, shows again when the caller sends with a request.
 [[gnu::noinline]] bool inject_otherwise(efa_transport* t, efa_peer* peer, efa_envelope e, const void* buffer,
                                         size_t length) {
@@ -96,7 +102,10 @@ extern "C" efa_result efa_send(efa_transport* t, efa_request* r, const efa_envel
   // the message whole, so that it can always be acknowledged; a longer one needs the rendezvous.
   const uint64_t standard_limit = packed ? peer->eager_limit_packed : peer->eager_limit;
   const uint64_t limit = synchronous ? uint64_t{EFA_BOUNCE_SIZE} : standard_limit;
-  if (length > limit) {
+  // A long message that is the only one is spared the rendezvous' round trip; a stream would flood the receiver.
+  const bool long_eager =
+      length > limit && !synchronous && length <= peer->eager_limit_alone && t->long_sends == 0;
+  if (length > limit && !long_eager) {
     r->bits = t->tags.send_bits(e->context, efa::kKindRts, e->self_rank, e->tag);
     efa::send_ready(t, r);
     return EFA_SUCCESS;
@@ -119,7 +128,8 @@ extern "C" efa_result efa_send(efa_transport* t, efa_request* r, const efa_envel
     t->synchronous.push_back(r);
   }
   ++t->stats.eager_sent;
-  r->op.completed = efa::eager_sent;
+  t->long_sends += long_eager;
+  r->op.completed = long_eager ? efa::long_eager_sent : efa::eager_sent;
   r->op.post = efa::post_eager;
   efa::submit_from_call(t, peer->pending, &r->op);
   return EFA_SUCCESS;

@@ -60,6 +60,7 @@ bool decide_protocols(efa_transport* t, std::string& why) {
       {"inject_limit", options.inject_limit, inject},
       {"eager_limit", options.eager_limit, longest},
       {"eager_limit_packed", options.eager_limit_packed, longest},
+      {"eager_limit_alone", options.eager_limit_alone, longest},
       {"chunk_size", options.chunk_size, longest},
       {"staging_size", options.staging_size, longest},
   };
@@ -76,27 +77,34 @@ bool decide_protocols(efa_transport* t, std::string& why) {
     return false;
   }
   Protocols& p = t->protocols;
+  // A message that goes at once needs all its entries of the send queue at the same time: automatic limits leave it room.
+  const ProviderTraits& traits = *t->traits;
+  const uint64_t room = traits.packet ? info->tx_attr->size / 4 * traits.packet : longest;
+  const auto automatic = [&](long parameter, uint64_t standard) {
+    return std::min(limit_of(parameter, std::min(standard, room)), longest);
+  };
   p.inject_limit = limit_of(options.inject_limit, inject);
   // What a receive's bounce takes is always eager, so that ready-to-send stands for longer messages only.
-  p.eager_limit = std::max<uint64_t>(std::min(limit_of(options.eager_limit, t->traits->eager_limit), longest),
-                                     EFA_BOUNCE_SIZE);
+  p.eager_limit = std::max<uint64_t>(automatic(options.eager_limit, traits.eager_limit), EFA_BOUNCE_SIZE);
   p.eager_limit_packed = std::clamp<uint64_t>(
-      limit_of(options.eager_limit_packed, t->traits->eager_limit_packed), EFA_BOUNCE_SIZE, p.eager_limit);
-  p.piece = std::max<uint64_t>(std::min(limit_of(options.chunk_size, t->traits->piece), longest), 1);
+      automatic(options.eager_limit_packed, traits.eager_limit_packed), EFA_BOUNCE_SIZE, p.eager_limit);
+  const bool eager_limit_set = options.eager_limit >= 0 || options.eager_limit_packed >= 0;
+  p.eager_limit_alone = automatic(options.eager_limit_alone, eager_limit_set ? 0 : traits.eager_limit_alone);
+  p.longest_eager = std::max(p.eager_limit, p.eager_limit_alone);
+  p.piece = std::max<uint64_t>(automatic(options.chunk_size, traits.piece), 1);
   if (options.chunk_size < 0) p.piece_among_others = std::min(kPieceAmongOthers, longest);
-  p.staging =
-      std::max<uint64_t>(std::min(limit_of(options.staging_size, t->traits->staging), longest), kPage);
+  p.staging = std::max<uint64_t>(automatic(options.staging_size, traits.staging), kPage);
   p.window = static_cast<unsigned>(options.staging_window);
   p.peer_window = 2 * p.window;
   p.inject_limit = std::min(p.inject_limit, p.eager_limit);
-  p.pulls = t->traits->pull_limit != 0 && reads_natively(t->rail);
-  p.pull_limit = limit_of(options.pull_limit, t->traits->pull_limit);
+  p.pulls = traits.pull_limit != 0 && reads_natively(t->rail);
+  p.pull_limit = limit_of(options.pull_limit, traits.pull_limit);
   p.read = static_cast<uint64_t>(options.read_size) & ~(kPage - 1);
   p.stripe = static_cast<uint64_t>(std::min(options.stripe_size, options.read_size)) & ~(kPage - 1);
   p.staging &= ~(kPage - 1);
   p.parts = std::clamp<size_t>(std::min(info->tx_attr->iov_limit, info->rx_attr->iov_limit), 1, kMostParts);
-  p.truncates = FI_VERSION_GE(fi_version(), t->traits->truncates_since);
-  if (!p.truncates) make_overflow(t, p.eager_limit);
+  p.truncates = FI_VERSION_GE(fi_version(), traits.truncates_since);
+  if (!p.truncates) make_overflow(t, p.longest_eager);
   return true;
 }
 
@@ -125,7 +133,7 @@ bool set_up(efa_transport* t, std::string& why) {
 
   Card card;
   card.provider = t->rail.provider();
-  card.eager_limit = t->protocols.eager_limit;
+  card.eager_limit = t->protocols.longest_eager;
   card.nic = t->rail.nic();
   card.host = t->config.hostname;
   card.address = rail_address(t->rail, why);

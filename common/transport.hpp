@@ -43,6 +43,8 @@ struct Protocols {
   uint64_t inject_limit = 0;  // bytes, as all below
   uint64_t eager_limit = 0;
   uint64_t eager_limit_packed = 0;
+  uint64_t eager_limit_alone = 0;   // of both while no other long message is being sent; 0: no more then
+  uint64_t longest_eager = 0;       // the greatest of the three: what every receive has room for
   uint64_t piece = 0;               // of a contiguous rendezvous
   uint64_t piece_among_others = 0;  // the least, while other rendezvous sends wait
   uint64_t staging = 0;             // of a noncontiguous one
@@ -80,6 +82,7 @@ struct efa_transport {
   efa::PendingQueue pending;
   efa::PendingList pending_receives;
   uint64_t sends_posted = 0;  // that libfabric has not completed
+  uint32_t long_sends = 0;    // sends beyond the eager limit that have not ended
   uint64_t pulls_open = 0;    // transfers that need the further rails to progress, on either side
   unsigned batch = 32;
   iovec overflow_short{};   // what a receive of at most EFA_BOUNCE_SIZE bytes has beside its bounce

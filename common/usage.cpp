@@ -18,8 +18,11 @@ std::string mpi_version(const efa_transport* t) {
 std::string protocols(const efa_transport* t) {
   const Protocols& p = t->protocols;
   return "inject up to " + std::to_string(p.inject_limit) + " bytes, eager up to " +
-         std::to_string(p.eager_limit) + " (noncontiguous " + std::to_string(p.eager_limit_packed) +
-         "), then rendezvous: " +
+         std::to_string(p.eager_limit) + " (noncontiguous " + std::to_string(p.eager_limit_packed) + ")" +
+         (p.eager_limit_alone > p.eager_limit && !p.pulls
+              ? ", the only long one up to " + std::to_string(p.eager_limit_alone)
+              : "") +
+         ", then rendezvous: " +
          (p.pulls ? "RDMA reads from " + std::to_string(p.pull_limit) + " on, of at most " +
                         std::to_string(p.read) + ", else "
                   : "") +

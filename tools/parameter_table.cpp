@@ -56,10 +56,11 @@ constexpr const char* kProviderTable =
 ## What *automatic* means
 
 By provider of libfabric, best first; a message longer than the eager limit goes by rendezvous. Bytes unless a unit is
-given. *local*: the upper bound of both eager limits to a peer on the same node.
+given. *local*: the upper bound of the eager limits to a peer on the same node. `eager_limit_alone` is one only where it
+is above the others.
 
-| Provider | `eager_limit` | local | `eager_limit_packed` | `chunk_size` | `staging_size` | `pull_limit` |
-|---|---:|---:|---:|---:|---:|---:|
+| Provider | `eager_limit` | local | `eager_limit_packed` | `eager_limit_alone` | `chunk_size` | `staging_size` | `pull_limit` |
+|---|---:|---:|---:|---:|---:|---:|---:|
 )";
 
 }  // namespace
@@ -79,9 +80,10 @@ int main() {
 #undef TEXT
   std::fputs(kProviderTable, stdout);
   for (const auto& row : efa::kProviders)
-    std::printf("| %s | %s | %s | %s | %s | %s | %s |\n", row.name.data(), bytes(row.eager_limit).c_str(),
-                bytes(row.eager_limit_local).c_str(), bytes(row.eager_limit_packed).c_str(),
-                bytes(row.piece).c_str(), bytes(row.staging).c_str(),
-                row.pull_limit ? bytes(row.pull_limit).c_str() : "never");
+    std::printf("| %s | %s | %s | %s | %s | %s | %s | %s |\n", row.name.data(),
+                bytes(row.eager_limit).c_str(), bytes(row.eager_limit_local).c_str(),
+                bytes(row.eager_limit_packed).c_str(),
+                row.eager_limit_alone ? bytes(row.eager_limit_alone).c_str() : "-", bytes(row.piece).c_str(),
+                bytes(row.staging).c_str(), row.pull_limit ? bytes(row.pull_limit).c_str() : "never");
   return 0;
 }

@@ -72,6 +72,7 @@ void peer(const uint8_t* bytes, size_t size) {
   }
   fuzz_expect(x.reports.empty(), "a peer that is made is not complained about");
   fuzz_expect(made->eager_limit <= x.t->protocols.eager_limit, "a peer's limit is at most ours");
+  fuzz_expect(made->eager_limit_alone <= x.t->protocols.longest_eager, "nor is that of a lone message more");
   efa_peer_destroy(x.t, made);
 }
 

@@ -415,6 +415,7 @@ Transport::Transport() : owned(make_transport()), t(owned.get()), one(*t->peers.
   p.inject_limit = t->inject_limit = 64;
   p.eager_limit = 1024;
   p.eager_limit_packed = 512;
+  p.longest_eager = 1024;
   p.piece = p.staging = p.read = p.stripe = 4096;
   p.pull_limit = 2048;
   p.window = 2;
@@ -425,9 +426,9 @@ Transport::Transport() : owned(make_transport()), t(owned.get()), one(*t->peers.
   int32_t rank = 1;
   for (efa_peer* peer : {&one, &two}) {
     peer->address = static_cast<fi_addr_t>(rank);
-    peer->eager_limit = p.eager_limit;
+    peer->eager_limit = static_cast<uint32_t>(p.eager_limit);
+    peer->eager_limit_packed = static_cast<uint32_t>(p.eager_limit_packed);
     peer->piece = p.piece;
-    peer->eager_limit_packed = p.eager_limit_packed;
     peer->pulls = true;
     peer->uid = 1000 + static_cast<uint64_t>(rank);
     peer->world_rank = rank;

@@ -78,6 +78,17 @@ TEST_CASE("A peer that is inside the node is not read from, and gets short eager
   CHECK(remote->pulls);
   CHECK(remote->piece == x.t->protocols.piece);
   CHECK(remote->eager_limit == 60000);
+  x.t->protocols.eager_limit_alone = 70000;
+  near.eager_limit = far.eager_limit = 80000;
+  far.address = {9, 9, 9, 8};
+  efa_peer* readable = make(x, far);
+  x.t->protocols.pulls = false;
+  far.address = {9, 9, 9, 7};
+  efa_peer* pushed = make(x, far);
+  CHECK(readable->eager_limit_alone == 0);
+  CHECK(pushed->eager_limit_alone == 70000);
+  efa_peer_destroy(x.t, readable);
+  efa_peer_destroy(x.t, pushed);
   efa_peer_destroy(x.t, local);
   efa_peer_destroy(x.t, remote);
 }

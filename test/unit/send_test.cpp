@@ -26,6 +26,57 @@ TEST_CASE("The protocol follows from length, mode and layout") {
   CHECK(kind_of(EFA_BOUNCE_SIZE + 1, EFA_SEND_SYNCHRONOUS, false) == efa::kKindRts);
 }
 
+TEST_CASE("A long message is eager while it is the only one") {
+  Transport x;
+  x.one.eager_limit_alone = 3000;
+  auto data = pattern(8000);
+  Layout layout{data.data(), 16, 8};
+  const auto send = [&](Request& r, size_t size, efa_send_mode mode, Layout* packed, uint64_t kind) {
+    REQUIRE(x.send(r, x.one, 3, data.data(), size, mode, packed) == EFA_SUCCESS);
+    const Posted p = x.fabric.take(Call::tagged_send);
+    CHECK(x.t->tags.kind(p.tag) == kind);
+    x.fabric.complete(p);
+    if (kind == efa::kKindEager) CHECK(p.bytes.size() == size);
+  };
+  const auto answer = [&](const Request& r) {
+    x.arrive(x.control(efa::ControlType::clear_to_send, x.one, r.ready_id, 0));
+  };
+  Request first, second, third, fourth, packed, last;
+  send(first, 3000, EFA_SEND_STANDARD, nullptr, efa::kKindEager);
+  send(second, 1025, EFA_SEND_STANDARD, nullptr, efa::kKindRts);  // the first has not left
+  x.progress();
+  CHECK(first.times == 1);
+  send(third, 3000, EFA_SEND_STANDARD, nullptr, efa::kKindRts);  // the second is not answered
+  x.progress();
+  answer(second);
+  answer(third);
+  CHECK(second.times + third.times == 2);
+  send(fourth, 300, EFA_SEND_SYNCHRONOUS, nullptr, efa::kKindRts);  // it must learn of its match
+  x.progress();
+  answer(fourth);
+  send(packed, 2400, EFA_SEND_STANDARD, &layout, efa::kKindEager);
+  x.progress();
+  CHECK(packed.times == 1);
+  send(last, 3001, EFA_SEND_STANDARD, nullptr, efa::kKindRts);
+  CHECK(x.t->long_sends == 1);
+}
+
+TEST_CASE("A long eager message that fails, or never left, leaves the way to the next") {
+  Transport x;
+  x.one.eager_limit_alone = 3000;
+  auto data = pattern(3000);
+  Request failed, refused, next;
+  x.send(failed, x.one, 3, data.data(), data.size());
+  x.fabric.fail(x.fabric.take(Call::tagged_send).context, FI_EIO, 13);
+  x.progress();
+  x.fabric.refuse = {FI_EINVAL};
+  x.send(refused, x.one, 3, data.data(), data.size());
+  CHECK(failed.times + refused.times == 2);
+  CHECK(x.t->sends_posted == 0);
+  x.send(next, x.one, 3, data.data(), data.size());
+  CHECK(x.t->tags.kind(x.fabric.take(Call::tagged_send).tag) == efa::kKindEager);
+}
+
 TEST_CASE("Short messages are injected unless others to that peer wait") {
   Transport x;
   const char byte = 'x';

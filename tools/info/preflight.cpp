@@ -141,10 +141,10 @@ void Judge::libfabric() {
     return fail("libfabric", version_text(f.libfabric) + " has no provider that can carry MPI messages here",
                 "fi_info lists what it has. Install the EFA software or another libfabric.");
   std::string problems;
-  for (const auto& row : kWorkarounds)
-    if (row.provider == f.provider && !FI_VERSION_GE(f.libfabric, row.fixed_in))
-      problems += std::string(problems.empty() ? "" : ", ") + row.variable + "=" + row.value +
-                  " is set by mtl_efa (fixed in " + version_text(row.fixed_in) + ")";
+  for (const auto& row : kVariables)
+    if (row.until != kNever && row.provider == f.provider && !FI_VERSION_GE(f.libfabric, row.until))
+      problems += std::string(problems.empty() ? "" : ", ") + row.name + "=" + row.value +
+                  " is set by mtl_efa (fixed in " + version_text(row.until) + ")";
   std::string what = version_text(f.libfabric) + ", provider " + f.provider;
   if (!f.versions.empty()) what += " " + f.versions;
   for (const auto& fault : kKnownFaults)
