@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "efa_presence.hpp"
@@ -47,11 +48,23 @@ void make_overflow(efa_transport* t, size_t longest) {
 
 namespace {
 
+// The longest message or piece in bytes. One that goes without a handshake takes all its entries of the send queue at the
+// same time: where the queue cannot hold the longest of those four times over, nothing is longer than it can.
+uint64_t longest_message(const ProviderTraits& traits, const fi_info* info) {
+  const uint64_t longest = info->ep_attr->max_msg_size;
+  if (traits.packet == 0) return longest;
+  const char* bound = std::getenv("FI_EFA_TX_QUEUE_SIZE");  // the provider's own; not in its fi_info
+  const uint64_t set = bound ? std::strtoul(bound, nullptr, 0) : 0;
+  const uint64_t queue = set ? std::min<uint64_t>(set, info->tx_attr->size) : info->tx_attr->size;
+  const uint64_t room = std::max(queue / 4 * traits.packet, kPage);
+  return room < kLongestMedium ? room : longest;
+}
+
 // False with a reason if a parameter asks for more than the provider has.
 bool decide_protocols(efa_transport* t, std::string& why) {
   const fi_info* info = t->rail.info.get();
   const efa_options& options = t->config.options;
-  const uint64_t inject = info->tx_attr->inject_size, longest = info->ep_attr->max_msg_size;
+  const uint64_t inject = info->tx_attr->inject_size, longest = longest_message(*t->traits, info);
   struct {
     const char* name;
     long value;
@@ -77,23 +90,21 @@ bool decide_protocols(efa_transport* t, std::string& why) {
     return false;
   }
   Protocols& p = t->protocols;
-  // A message that goes at once needs all its entries of the send queue at the same time: automatic limits leave it room.
   const ProviderTraits& traits = *t->traits;
-  const uint64_t room = traits.packet ? info->tx_attr->size / 4 * traits.packet : longest;
-  const auto automatic = [&](long parameter, uint64_t standard) {
-    return std::min(limit_of(parameter, std::min(standard, room)), longest);
+  const auto limit = [&](long parameter, uint64_t standard) {
+    return std::min(limit_of(parameter, standard), longest);
   };
   p.inject_limit = limit_of(options.inject_limit, inject);
   // What a receive's bounce takes is always eager, so that ready-to-send stands for longer messages only.
-  p.eager_limit = std::max<uint64_t>(automatic(options.eager_limit, traits.eager_limit), EFA_BOUNCE_SIZE);
-  p.eager_limit_packed = std::clamp<uint64_t>(
-      automatic(options.eager_limit_packed, traits.eager_limit_packed), EFA_BOUNCE_SIZE, p.eager_limit);
+  p.eager_limit = std::max<uint64_t>(limit(options.eager_limit, traits.eager_limit), EFA_BOUNCE_SIZE);
+  p.eager_limit_packed = std::clamp<uint64_t>(limit(options.eager_limit_packed, traits.eager_limit_packed),
+                                              EFA_BOUNCE_SIZE, p.eager_limit);
   const bool eager_limit_set = options.eager_limit >= 0 || options.eager_limit_packed >= 0;
-  p.eager_limit_alone = automatic(options.eager_limit_alone, eager_limit_set ? 0 : traits.eager_limit_alone);
+  p.eager_limit_alone = limit(options.eager_limit_alone, eager_limit_set ? 0 : traits.eager_limit_alone);
   p.longest_eager = std::max(p.eager_limit, p.eager_limit_alone);
-  p.piece = std::max<uint64_t>(automatic(options.chunk_size, traits.piece), 1);
+  p.piece = std::max<uint64_t>(limit(options.chunk_size, traits.piece), 1);
   if (options.chunk_size < 0) p.piece_among_others = std::min(kPieceAmongOthers, longest);
-  p.staging = std::max<uint64_t>(automatic(options.staging_size, traits.staging), kPage);
+  p.staging = std::max<uint64_t>(limit(options.staging_size, traits.staging), kPage);
   p.window = static_cast<unsigned>(options.staging_window);
   p.peer_window = 2 * p.window;
   p.inject_limit = std::min(p.inject_limit, p.eager_limit);
