@@ -20,12 +20,25 @@ def number(value):
     return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
 
 
+def typical(measured, samples):
+    """The median round, or, where the reader asked for that, the best: another's load only ever slows."""
+    if measured.get("best"):
+        return max(samples) if measured["more_is_better"] else min(samples)
+    return median(samples)
+
+
+def rounds(measured):
+    """What the figures are: "median of 5"."""
+    counts = {len(values) for samples in measured["samples"].values() for values in samples.values()} or {0}
+    return ("best" if measured.get("best") else "median") + f" of {max(counts)}"
+
+
 def ratio(measured, other, size):
     """How much better than `other` we are at this size: its time over ours, or our rate over its; None if unknown."""
     ours, theirs = (measured["samples"].get(name, {}).get(size) for name in (OURS, other))
     if not ours or not theirs:
         return None
-    a, b = median(ours), median(theirs)
+    a, b = typical(measured, ours), typical(measured, theirs)
     if not a or not b:
         return None
     return a / b if measured["more_is_better"] else b / a
@@ -39,12 +52,12 @@ def text(result):
     for m in result["measured"]:
         names = [name for name, samples in m["samples"].items() if samples]
         others = [name for name in names if name != OURS]
-        print(f"\n{m['title']}, {m['lane_title']} ({m['unit']}; median of {result['rounds']}"
+        print(f"\n{m['title']}, {m['lane_title']} ({m['unit']}; {rounds(m)}"
               + (", and how many times better mtl/efa is)" if OURS in names and others else ")"))
         ratios = [f"vs {name}" for name in others] if OURS in names else []
         print(f"{'size':>10} " + " ".join(f"{name:>14}" for name in names + ratios))
         for size in sizes_of(m):
-            cells = [number(median(m["samples"][n][size])) if size in m["samples"][n] else "-" for n in names]
+            cells = [number(typical(m, m["samples"][n][size])) if size in m["samples"][n] else "-" for n in names]
             if OURS in names:
                 found = [ratio(m, other, size) for other in others]
                 cells += [f"{r:.2f}" if r else "-" for r in found]
@@ -95,7 +108,7 @@ def plots(measured):
     for who, samples in measured["samples"].items():
         xs = [size for size in sizes if size in samples]
         if xs:
-            lines.append((who, xs, [median(samples[x]) for x in xs], [min(samples[x]) for x in xs],
+            lines.append((who, xs, [typical(measured, samples[x]) for x in xs], [min(samples[x]) for x in xs],
                           [max(samples[x]) for x in xs]))
     heading = f"{measured['title']}: {measured['lane_title']}"
     yield drawn(name, heading, measured["unit"], lines, measured["unit"] not in ("%", "MiB"))
@@ -116,7 +129,7 @@ def svg(result, directory):
                 out.write(picture)
 
 
-def table(result, m):
+def table(m):
     names = [name for name, samples in m["samples"].items() if samples]
     head = "".join(f"<th>{escape.escape(name)}</th>" for name in names)
     head += "".join(f"<th>vs {escape.escape(name)}</th>" for name in names if name != OURS and OURS in names)
@@ -125,7 +138,7 @@ def table(result, m):
         cells = []
         for name in names:
             samples = m["samples"][name].get(size)
-            cells.append(f"<td>{number(median(samples))} <small>{number(min(samples))}-{number(max(samples))}</small></td>"
+            cells.append(f"<td>{number(typical(m, samples))} <small>{number(min(samples))}-{number(max(samples))}</small></td>"
                          if samples else "<td>-</td>")
         for name in names:
             if name != OURS and OURS in names:
@@ -147,8 +160,8 @@ def html(result, path):
     for m in result["measured"]:
         pictures = "".join(picture[picture.index("<svg"):] for _, picture in plots(m))
         parts.append(f"<h2>{escape.escape(m['title'])}: {escape.escape(m['lane_title'])}</h2><div class=plots>{pictures}</div>"
-                     f"<details open><summary>{escape.escape(m['unit'])}: median, least and greatest of {result['rounds']} "
-                     f"runs; \"vs\": how many times better mtl/efa is</summary>{table(result, m)}</details>")
+                     f"<details open><summary>{escape.escape(m['unit'])}: {rounds(m)} rounds, least and greatest; "
+                     f"\"vs\": how many times better mtl/efa is</summary>{table(m)}</details>")
     facts = "".join(f"<tr><th>{escape.escape(k)}</th><td>{escape.escape(str(v))}</td></tr>" for k, v in result["machine"].items())
     with open(path, "w") as out:
         out.write(f"<!doctype html><meta charset=utf-8><title>mtl_efa compared</title><style>{STYLE}</style>"
