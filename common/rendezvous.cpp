@@ -74,7 +74,8 @@ void offer(efa_transport* t, efa_request* r, const Side& side, ReadyToSend& read
   if (!side.staged) memory = memory_of(r, side, r->data.length);
   if (memory.iov_len == 0) return;
   const unsigned rails = plan_stripes(r->data.length, t->rail_count(), p.stripe, p.read).rails;
-  Registration* exposure = t->registrations.make(t, memory.iov_base, memory.iov_len, rails, FI_REMOTE_READ);
+  Registration* exposure =
+      t->registrations.make(t, memory.iov_base, memory.iov_len, 0, rails, rails, FI_REMOTE_READ);
   if (!exposure) {  // push does it, too
     drop_packed(t, r);
     return;
@@ -147,15 +148,25 @@ bool pull(efa_transport* t, efa_request* r, efa_peer* peer, const ReadyToSend& r
   Side side = side_of(t, r);
   const iovec memory = side.staged ? iovec{} : memory_of(r, side, length);
   if (memory.iov_len == 0) side = {true, {}};
-  unsigned rails = std::min<unsigned>(ready.rails, t->rail_count());
+  const unsigned known = std::min<unsigned>(ready.rails, t->rail_count());
+  const uint64_t most = side.staged ? p.staging : p.read;
+  // The more messages are read at a time the fewer rails each takes: together they fill them all, by fewer reads.
+  const uint64_t least = std::min({p.stripe * (1 + t->pulls_open), p.read, most});
+  Stripes stripes = plan_stripes(length, known, least, most);
+  unsigned first = stripes.rails < known ? t->next_rail++ % known : 0;
   Registration* local = nullptr;
   if (!side.staged) {
-    local = t->registrations.make(t, memory.iov_base, memory.iov_len,
-                                  plan_stripes(length, rails, p.stripe, p.read).rails, FI_READ);
+    const auto make = [&] {
+      return t->registrations.make(t, memory.iov_base, memory.iov_len, first, stripes.rails, known, FI_READ);
+    };
+    local = make();
+    if (!local && first != 0) {
+      first = 0;
+      local = make();
+    }
     if (!local) return false;
-    rails = local->rails();
+    if (local->rails() < stripes.rails) stripes = plan_stripes(length, local->rails(), least, most);
   }
-  const Stripes stripes = plan_stripes(length, rails, p.stripe, side.staged ? p.staging : p.read);
   const unsigned window = side.staged ? p.window : std::max(p.window, 4 * stripes.rails);
   Transfer* tr;
   if (side.segments.empty() && ready.segments == 0) {
@@ -168,9 +179,11 @@ bool pull(efa_transport* t, efa_request* r, efa_peer* peer, const ReadyToSend& r
     tr = make_cut_transfer(r, peer, side, length, std::move(cuts), window);
   }
   tr->rails = stripes.rails;
+  tr->first_rail = first;
+  tr->rails_known = known;
   tr->remote = ready;
   // Rail 0 stands in for one that fails, so its address is always there.
-  tr->peers = peer_rails(t, peer, tr->rails);
+  tr->peers = peer_rails(t, peer, std::min(first + stripes.rails, known));
   tr->local = local;
   if (tr->peers.empty()) {
     if (local) t->registrations.drop(local);

@@ -123,7 +123,7 @@ bool post_next(efa_transport* t, Transfer* tr) {
   const uint64_t offset = tr->offset(tr->next);
   p.index = tr->next;
   p.size = tr->size(tr->next);
-  p.rail = working_rail(t, static_cast<unsigned>(tr->next % tr->rails));
+  p.rail = working_rail(t, tr->rail(tr->next));
   p.finished = false;
   if (tr->side.staged) {
     p.memory = t->buffers.take(p.size);

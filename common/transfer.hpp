@@ -60,7 +60,9 @@ struct Transfer {
   uint64_t next = 0;     // piece to post
   uint64_t retired = 0;  // pieces done with
   unsigned window;
-  unsigned rails = 1;  // that take part
+  unsigned rails = 1;  // that take part, from `first_rail` on
+  unsigned first_rail = 0;
+  unsigned rails_known = 1;  // to both sides; after the last comes the first again
   std::unique_ptr<Piece[]> slots;
 
   uint32_t handle = 0;  // push: names this transfer in the pieces' tags
@@ -75,6 +77,9 @@ struct Transfer {
   uint64_t offset(uint64_t index) const { return cuts.empty() ? index * piece : cuts[index]; }
   uint64_t size(uint64_t index) const {
     return (index + 1 == count ? length : offset(index + 1)) - offset(index);
+  }
+  unsigned rail(uint64_t index) const {
+    return (first_rail + static_cast<unsigned>(index % rails)) % rails_known;
   }
   bool into_memory() const { return move != Move::send; }
 };

@@ -112,6 +112,7 @@ struct efa_transport {
   std::vector<efa::ControlOperation*> all_controls;
   efa::Peers peers;
   uint32_t next_handle = 0;
+  unsigned next_rail = 0;    // where the next message begins that does not take all of them
   bool making_room = false;  // submit_from_call polls; so that it does not recurse
   bool draining = false;  // efa_close has begun: requests and their memory may be gone, `done` is not called
   bool closing = false;   // nothing is posted any more

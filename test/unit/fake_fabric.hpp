@@ -150,6 +150,9 @@ struct SecondRail {
 // The control message that was sent last; it is completed. Throws if it is none.
 efa::Control answer(Transport& x);
 
+// Delivers bytes [offset, offset + size) of `data` to a posted piece receive or read.
+void serve(Transport& x, const Posted& p, const std::vector<char>& data, size_t offset);
+
 // Bytes that differ from place to place.
 std::vector<char> pattern(size_t size, unsigned seed = 1);
 
