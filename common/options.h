@@ -53,7 +53,7 @@
   NUMBER(pull_limit, -1, -1, 1073741824, "bytes", 5,                                                       \
          "Contiguous messages from this length on are read by RDMA where NIC and provider can (-1: as "    \
          "measured for the provider)")                                                                     \
-  NUMBER(read_size, 1048576, 65536, 1073741824, "bytes", 5, "Greatest length of one RDMA read")            \
+  NUMBER(read_size, 4194304, 65536, 1073741824, "bytes", 5, "Greatest length of one RDMA read")            \
   NUMBER(rails, -1, -1, 8, "NICs", 3,                                                                      \
          "NICs that one process uses for long messages (-1: its share of the node's)")                      \
   NUMBER(stripe_size, 32768, 4096, 1073741824, "bytes", 5,                                                 \

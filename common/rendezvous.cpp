@@ -32,6 +32,9 @@ constexpr size_t kMostExtent = 2;
 // would no longer overlap.
 constexpr uint64_t kMostPackedWhole = 2 * kMiB;
 
+// Bytes of a message that one rail takes at least while many others are read: beyond it nothing is saved.
+constexpr uint64_t kMostLeastShare = kMiB;
+
 void pack_whole(efa_transport* t, efa_request* r) {
   const uint64_t length = r->data.length;
   if (length > kMostPackedWhole || t->buffers.is_full(length)) return;
@@ -151,7 +154,8 @@ bool pull(efa_transport* t, efa_request* r, efa_peer* peer, const ReadyToSend& r
   const unsigned known = std::min<unsigned>(ready.rails, t->rail_count());
   const uint64_t most = side.staged ? p.staging : p.read;
   // The more messages are read at a time the fewer rails each takes: together they fill them all, by fewer reads.
-  const uint64_t least = std::min({p.stripe * (1 + t->pulls_open), p.read, most});
+  const uint64_t least =
+      std::min({p.stripe * (1 + t->pulls_open), std::max(p.stripe, kMostLeastShare), most});
   Stripes stripes = plan_stripes(length, known, least, most);
   unsigned first = stripes.rails < known ? t->next_rail++ % known : 0;
   Registration* local = nullptr;
