@@ -39,8 +39,8 @@
   NUMBER(eager_limit_packed, -1, -1, 1073741824, "bytes", 4,                                               \
          "The same for noncontiguous messages, which are packed first (-1: as measured for the provider)") \
   NUMBER(eager_limit_alone, -1, -1, 1073741824, "bytes", 5,                                                \
-         "The same for both while a process sends no other long message, to a peer that cannot be read by " \
-         "RDMA (-1: as measured for the provider; no more than otherwise if one of the two is set)")       \
+         "The same for both while a process sends no other long message; where the peer can be read by RDMA " \
+         "only for what has to be packed (-1: as measured for the provider; no more than otherwise if one of the two is set)")       \
   NUMBER(chunk_size, -1, -1, 1073741824, "bytes", 5,                                                       \
          "Length of the pieces in which a contiguous rendezvous sends (-1: as measured for the provider)") \
   NUMBER(staging_size, -1, -1, 16777216, "bytes", 5,                                                       \

@@ -101,8 +101,7 @@ extern "C" efa_peer* efa_peer_create(efa_transport* t, const efa_identity* ident
   };  // at most 1 GiB
   peer->eager_limit = limit(t->protocols.eager_limit);
   peer->eager_limit_packed = limit(t->protocols.eager_limit_packed);
-  // One that can be read gains nothing by it: neither side copies then.
-  peer->eager_limit_alone = shared || peer->pulls ? 0 : limit(t->protocols.eager_limit_alone);
+  peer->eager_limit_alone = shared ? 0 : limit(t->protocols.eager_limit_alone);
   if (t->contacts.enabled()) peer->pending.await_first();
   return peer;
 }

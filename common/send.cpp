@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "transport.hpp"
+#include "transfer.hpp"
 
 namespace efa {
 
@@ -44,6 +44,14 @@ void long_eager_sent(efa_transport* t, efa_operation* op, const fi_cq_tagged_ent
                      const efa_failure* failure) {
   --t->long_sends;
   eager_sent(t, op, entry, failure);
+}
+
+// Whether a message beyond the eager limit is sent at once: the only long one is spared the rendezvous' round trip, a
+// stream would flood the receiver. Where the receiver can read it, only if it has to be packed: else neither side copies.
+bool goes_alone(const efa_transport* t, const efa_request* r) {
+  const efa_peer* peer = r->op.peer;
+  return r->data.length <= peer->eager_limit_alone && t->long_sends == 0 &&
+         (!peer->pulls || side_of(t, r).staged);
 }
 
 // Any error, FI_EAGAIN included, shows again when the caller sends with a request.
@@ -102,9 +110,7 @@ extern "C" efa_result efa_send(efa_transport* t, efa_request* r, const efa_envel
   // the message whole, so that it can always be acknowledged; a longer one needs the rendezvous.
   const uint64_t standard_limit = packed ? peer->eager_limit_packed : peer->eager_limit;
   const uint64_t limit = synchronous ? uint64_t{EFA_BOUNCE_SIZE} : standard_limit;
-  // A long message that is the only one is spared the rendezvous' round trip; a stream would flood the receiver.
-  const bool long_eager =
-      length > limit && !synchronous && length <= peer->eager_limit_alone && t->long_sends == 0;
+  const bool long_eager = length > limit && !synchronous && efa::goes_alone(t, r);
   if (length > limit && !long_eager) {
     r->bits = t->tags.send_bits(e->context, efa::kKindRts, e->self_rank, e->tag);
     efa::send_ready(t, r);

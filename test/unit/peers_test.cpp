@@ -74,6 +74,7 @@ TEST_CASE("A peer that is inside the node is not read from, and gets short eager
   efa_peer *local = make(x, near), *remote = make(x, far);
   CHECK_FALSE(local->pulls);
   CHECK(local->eager_limit == 4096);
+  CHECK(local->eager_limit_alone == 0);
   CHECK(local->piece == efa::kPieceLocal);
   CHECK(remote->pulls);
   CHECK(remote->piece == x.t->protocols.piece);
@@ -85,7 +86,7 @@ TEST_CASE("A peer that is inside the node is not read from, and gets short eager
   x.t->protocols.pulls = false;
   far.address = {9, 9, 9, 7};
   efa_peer* pushed = make(x, far);
-  CHECK(readable->eager_limit_alone == 0);
+  CHECK(readable->eager_limit_alone == 70000);
   CHECK(pushed->eager_limit_alone == 70000);
   efa_peer_destroy(x.t, readable);
   efa_peer_destroy(x.t, pushed);

@@ -41,6 +41,7 @@ TEST_CASE("A long message is eager while it is the only one") {
   const auto answer = [&](const Request& r) {
     x.arrive(x.control(efa::ControlType::clear_to_send, x.one, r.ready_id, 0));
   };
+  x.one.pulls = false;
   Request first, second, third, fourth, packed, last;
   send(first, 3000, EFA_SEND_STANDARD, nullptr, efa::kKindEager);
   send(second, 1025, EFA_SEND_STANDARD, nullptr, efa::kKindRts);  // the first has not left
@@ -57,13 +58,18 @@ TEST_CASE("A long message is eager while it is the only one") {
   send(packed, 2400, EFA_SEND_STANDARD, &layout, efa::kKindEager);
   x.progress();
   CHECK(packed.times == 1);
-  send(last, 3001, EFA_SEND_STANDARD, nullptr, efa::kKindRts);
+  x.t->protocols.pulls = x.one.pulls = true;
+  send(packed, 2400, EFA_SEND_STANDARD, &layout, efa::kKindEager);
+  x.progress();
+  CHECK(packed.times == 2);
+  send(last, 2400, EFA_SEND_STANDARD, nullptr, efa::kKindRts);  // it can be read as it lies
   CHECK(x.t->long_sends == 1);
 }
 
 TEST_CASE("A long eager message that fails, or never left, leaves the way to the next") {
   Transport x;
   x.one.eager_limit_alone = 3000;
+  x.one.pulls = false;
   auto data = pattern(3000);
   Request failed, refused, next;
   x.send(failed, x.one, 3, data.data(), data.size());
