@@ -90,9 +90,9 @@ inline constexpr const char* kCrossMemoryAttachOff = "FI_SHM_DISABLE_CMA";
 // Length of a pushed piece to a peer on the same node: one piece, since shared memory needs no pipeline.
 inline constexpr uint64_t kPieceLocal = kGiB;
 
-// Least length of a pushed piece while other messages wait for their receivers, unless the user has set one: efa's own
+// Least length of a pushed piece while other long messages are sent, unless the user has set one: efa's own
 // long protocol needs a round trip for each piece, which others hide then, and fewer instructions and copies after it
-// (efa without RDMA, 10 us, no rate, 64 messages of 4 MiB at once: 8.9 GB/s against 5.8 with pieces of 64 KiB; one message
+// (medium protocol up to 64 KiB, 10 us, no rate, 64 messages of 4 MiB at once: 8.9 GB/s against 5.8 with pieces of 64 KiB; one message
 // of 128 KiB alone: 91 us against 74).
 inline constexpr uint64_t kPieceAmongOthers = kMiB;
 

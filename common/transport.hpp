@@ -46,7 +46,7 @@ struct Protocols {
   uint64_t eager_limit_alone = 0;   // of both while no other long message is being sent; 0: no more then
   uint64_t longest_eager = 0;       // the greatest of the three: what every receive has room for
   uint64_t piece = 0;               // of a contiguous rendezvous
-  uint64_t piece_among_others = 0;  // the least, while other rendezvous sends wait
+  uint64_t piece_among_others = 0;  // the least, while other long messages are sent
   uint64_t staging = 0;             // of a noncontiguous one
   unsigned window = 0;              // pieces in flight for one message
   unsigned peer_window = 0;         // pieces in flight of all messages that are pushed to one peer

@@ -5,6 +5,25 @@
 using namespace fake;
 using efa::ControlType;
 
+namespace {
+
+// Serves all that the first rail is asked to read, with that key, until the sender hears that it went well.
+void read_all(Transport& x, const Request& r, uint64_t key, const std::vector<char>& data,
+              const std::vector<char>& buffer) {
+  while (x.fabric.count(Call::read)) {
+    const Posted p = x.fabric.take(Call::read);
+    CHECK(p.key == key);
+    serve(x, p, data, p.address);
+    x.progress();
+  }
+  CHECK(answer(x).failed == 0);
+  CHECK(r.times == 1);
+  CHECK(r.status.result == EFA_SUCCESS);
+  CHECK(buffer == data);
+}
+
+}  // namespace
+
 TEST_CASE("Two rails share a message, each with its own key and address") {
   Transport x;
   SecondRail second(x);
@@ -96,15 +115,7 @@ TEST_CASE("A further rail that fails is dropped with one warning, and the first 
       second.fabric.fail(second.fabric.take(Call::read).context, FI_EIO, 13);
     x.progress();
     REQUIRE(x.fabric.count(Call::read) == 4);
-    while (x.fabric.count(Call::read)) {
-      const Posted p = x.fabric.take(Call::read);
-      serve(x, p, data, p.address);
-    }
-    x.progress();
-    CHECK(answer(x).failed == 0);
-    CHECK(r.times == 1);
-    CHECK(r.status.result == EFA_SUCCESS);
-    CHECK(buffer == data);
+    read_all(x, r, 0, data, buffer);
   }
   REQUIRE(x.reports.size() == 1);
   CHECK_THAT(x.reports[0], Contains("additional NIC fake1") && Contains("not used any more"));
@@ -127,15 +138,7 @@ TEST_CASE("A further rail whose endpoint breaks hands over the reads that wait f
   second.fabric.events.assign(3, FI_ECANCELED);  // one for each buffer that the endpoint had posted
   x.progress();
   REQUIRE(x.fabric.count(Call::read) == 4);
-  while (x.fabric.count(Call::read)) {
-    const Posted p = x.fabric.take(Call::read);
-    serve(x, p, data, p.address);
-  }
-  x.progress();
-  CHECK(answer(x).failed == 0);
-  CHECK(r.times == 1);
-  CHECK(r.status.result == EFA_SUCCESS);
-  CHECK(buffer == data);
+  read_all(x, r, 0, data, buffer);
   CHECK(x.t->pending.empty());
   REQUIRE(x.reports.size() == 1);
   CHECK_THAT(x.reports[0], Contains("additional NIC fake1") && Contains("not used any more"));
@@ -167,16 +170,7 @@ TEST_CASE("Where a further NIC cannot register the memory, the message goes over
   ready.keys[0] = 10, ready.keys[1] = 11;
   x.arrive(ready, 1, 5);
   CHECK(second.fabric.count(Call::read) == 0);
-  while (x.fabric.count(Call::read)) {
-    const Posted p = x.fabric.take(Call::read);
-    CHECK(p.key == 10);
-    serve(x, p, data, p.address);
-    x.progress();
-  }
-  CHECK(answer(x).failed == 0);
-  CHECK(r.times == 1);
-  CHECK(r.status.result == EFA_SUCCESS);
-  CHECK(buffer == data);
+  read_all(x, r, 10, data, buffer);
   CHECK(x.fabric.registrations == 0);
   CHECK(x.reports.empty());
 }
