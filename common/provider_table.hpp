@@ -79,6 +79,7 @@ inline constexpr ProviderVariable kVariables[] = {
     {"efa", FI_VERSION(1, 20), "FI_EFA_ENABLE_SHM_TRANSFER", "0"},
     {"efa", kNever, "FI_EFA_INTER_MAX_MEDIUM_MESSAGE_SIZE", "262144"},  // kLongestMedium
 };
+static_assert(kLongestMedium == 262144);  // an environment variable wants text
 
 // libfabric's switch for cross-memory attach in shm, also under efa. Where there is no EFA NIC it is turned off:
 // two copies that two cores share beat one copy by the kernel from 4 KiB to 4 MiB (bench/compare --lanes shm,

@@ -135,6 +135,14 @@ TEST_CASE("Every row of the table is consistent", "[instances]") {
   CHECK(names.size() >= 50);
 }
 
+// Pushed data uses the first NIC alone (docs/protocols.md, "Rendezvous, push"); a type that fails here would gain by more.
+TEST_CASE("Whatever has several NICs can be read by RDMA", "[instances]") {
+  for (const auto& row : instances()) {
+    INFO(row.name);
+    CHECK((row.nics.size() == 1 || row.rdma_read));
+  }
+}
+
 TEST_CASE("Every row becomes an hwloc topology with its cores and its NICs in their places", "[instances]") {
   for (const auto& row : instances()) {
     INFO(row.name);

@@ -163,15 +163,24 @@ void show_map(const Node& node, const Placement& placement) {
   }
 }
 
+namespace {
+
+std::string unless_zero(uint64_t value, const char* otherwise) {
+  return value ? std::to_string(value) : otherwise;
+}
+
+}  // namespace
+
 void show_protocols() {
   std::printf(
       "Protocols by provider, bytes; mtl_efa_eager_limit and the like override them (docs/protocols.md)\n");
-  std::printf("%-14s %12s %14s %14s %12s %14s %12s\n", "provider", "eager up to", "on this node",
-              "noncontiguous", "pieces of", "noncontiguous", "reads from");
+  std::printf("%-14s %12s %14s %14s %10s %12s %14s %12s\n", "provider", "eager up to", "on this node",
+              "noncontiguous", "alone", "pieces of", "noncontiguous", "reads from");
   for (const auto& row : kProviders)
-    std::printf("%-14s %12" PRIu64 " %14" PRIu64 " %14" PRIu64 " %12" PRIu64 " %14" PRIu64 " %12s\n",
-                row.name.data(), row.eager_limit, row.eager_limit_local, row.eager_limit_packed, row.piece,
-                row.staging, row.pull_limit ? std::to_string(row.pull_limit).c_str() : "never");
+    std::printf("%-14s %12" PRIu64 " %14" PRIu64 " %14" PRIu64 " %10s %12" PRIu64 " %14" PRIu64 " %12s\n",
+                row.name.data(), row.eager_limit, row.eager_limit_local, row.eager_limit_packed,
+                unless_zero(row.eager_limit_alone, "-").c_str(), row.piece, row.staging,
+                unless_zero(row.pull_limit, "never").c_str());
 }
 
 void show_parameters() {
@@ -232,10 +241,11 @@ void show_protocols_json() {
   std::printf("[");
   for (const auto& row : kProviders) {
     std::printf("%s\n  {\"provider\": \"%s\", \"eager_limit\": %" PRIu64 ", \"eager_limit_local\": %" PRIu64
-                ", \"eager_limit_packed\": %" PRIu64 ", \"piece\": %" PRIu64 ", \"staging\": %" PRIu64
-                ", \"pull_limit\": %s}",
+                ", \"eager_limit_packed\": %" PRIu64 ", \"eager_limit_alone\": %s, \"piece\": %" PRIu64
+                ", \"staging\": %" PRIu64 ", \"pull_limit\": %s}",
                 comma, row.name.data(), row.eager_limit, row.eager_limit_local, row.eager_limit_packed,
-                row.piece, row.staging, row.pull_limit ? std::to_string(row.pull_limit).c_str() : "null");
+                unless_zero(row.eager_limit_alone, "null").c_str(), row.piece, row.staging,
+                unless_zero(row.pull_limit, "null").c_str());
     comma = ",";
   }
   std::printf("]\n");
