@@ -1,5 +1,5 @@
 // The objects behind the verbs handles, and the process's device. The verbs_*.cpp files create and destroy them
-// (control path); queue_pair.cpp, receive.cpp and rdma.cpp move data.
+// (control path); queue_pair.cpp, queue_pair_progress.cpp, receive.cpp and rdma.cpp move data.
 //
 // Locks, in the order in which they may be taken: Cq::poll_lock, Qp::lock, Cq::lock. Every handle begins with
 // the struct that the verbs headers' inline functions see.
@@ -207,7 +207,6 @@ struct Qp {
   // verbs_qp.cpp: state
   void allocate(uint32_t send_depth, uint32_t receive_depth);
   bool usable_for_send() const { return ex.qp_base.state == IBV_QPS_RTS; }
-  void flush();  // all outstanding work requests complete with kFlushed; the lock is held
 
   // queue_pair.cpp: posting and sending; the lock is held
   void wr_begin();
@@ -217,13 +216,16 @@ struct Qp {
   int wr_end();
   void wr_discard();
   int post_receive(const ibv_recv_wr& wr);
+  uint32_t outstanding() const { return outstanding_.load(std::memory_order_relaxed); }
+  void violation(const char* what, uint64_t a = 0, uint64_t b = 0);
+
+  // queue_pair_progress.cpp
   // Anybody may call; does nothing when another thread is at it. `by_engine`: the program does not poll.
   void progress(bool by_engine);
   // When the engine must look again although nobody knocks; ~0: never. The lock is held.
   uint64_t next_due() const;
   void housekeeping();  // every kHousekeepingNs: looks for dead peers; the lock is held
-  uint32_t outstanding() const { return outstanding_.load(std::memory_order_relaxed); }
-  void violation(const char* what, uint64_t a = 0, uint64_t b = 0);
+  void flush();         // all outstanding work requests complete with kFlushed; the lock is held
 
   // receive.cpp
   void receive();
@@ -255,7 +257,6 @@ struct Qp {
   };
 
   // queue_pair.cpp
-  bool work_visible() const;
   void start(uint32_t index);
   bool send_packet(uint32_t index);  // false: the peer's ring is full, try again
   Status resolve(SendWr& wr);
@@ -263,17 +264,20 @@ struct Qp {
   bool inject_fault(uint32_t index);
   void fill_header(const SendWr& wr, uint32_t index, PacketHeader* header);
   uint64_t arrival(NicEntry& destination, uint64_t bytes);
-  void take_acks();
-  void acknowledged(uint32_t index, uint32_t sequence, Status status);
-  void run_timers();
-  void run_pending();
-  void add_timer(uint64_t due, uint32_t index, TimerAction action, Status status);
   void complete(uint32_t index, Status status);
   void push_completion(Cq& cq, const Completion& completion);
   void make_runnable(uint32_t index) { runnable_.push_back({index, send_[index].sequence}); }
   void release_lock();  // leaves in `local_work_` what progress() will look at without the lock
   bool gather(SendWr& wr, unsigned char* to, uint64_t offset, uint64_t length);
   const MrEntry* check_local(const ibv_sge& sge, unsigned access);
+
+  // queue_pair_progress.cpp
+  bool work_visible() const;
+  void take_acks();
+  void acknowledged(uint32_t index, uint32_t sequence, Status status);
+  void run_timers();
+  void run_pending();
+  void add_timer(uint64_t due, uint32_t index, TimerAction action, Status status);
 
   // receive.cpp
   void deliver(PacketSlot& slot);

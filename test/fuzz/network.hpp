@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "fake_fabric.hpp"
+#include "fake_transport.hpp"
 #include "fuzz.hpp"
 
 namespace efa::fuzz {

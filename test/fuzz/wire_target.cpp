@@ -3,7 +3,7 @@
 #include <cstring>
 #include <memory>
 
-#include "fake_fabric.hpp"
+#include "fake_transport.hpp"
 #include "fuzz.hpp"
 #include "wire.hpp"
 

@@ -3,7 +3,7 @@
 #include <random>
 
 #include "catch.hpp"
-#include "fake_fabric.hpp"
+#include "fake_transport.hpp"
 
 using namespace fake;
 using efa::ControlType;

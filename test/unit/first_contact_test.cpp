@@ -1,6 +1,6 @@
 // The first contact with a peer: watched until it completes, said to be late once, and again when it ends the job.
 #include "catch.hpp"
-#include "fake_fabric.hpp"
+#include "fake_transport.hpp"
 
 using namespace fake;
 

@@ -1,6 +1,6 @@
 // Probes, and messages that they take out of matching.
 #include "catch.hpp"
-#include "fake_fabric.hpp"
+#include "fake_transport.hpp"
 
 using namespace fake;
 

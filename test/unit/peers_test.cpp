@@ -2,7 +2,7 @@
 #include <set>
 
 #include "catch.hpp"
-#include "fake_fabric.hpp"
+#include "fake_transport.hpp"
 
 using namespace fake;
 

@@ -1,6 +1,6 @@
 // Where a message lands, and what becomes of it there.
 #include "catch.hpp"
-#include "fake_fabric.hpp"
+#include "fake_transport.hpp"
 
 using namespace fake;
 

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "catch.hpp"
-#include "fake_fabric.hpp"
+#include "fake_transport.hpp"
 
 using namespace fake;
 using efa::ControlType;

@@ -1,6 +1,6 @@
 // Messages that are read over several rails: who takes which part, and what happens when one fails.
 #include "catch.hpp"
-#include "fake_fabric.hpp"
+#include "fake_transport.hpp"
 
 using namespace fake;
 using efa::ControlType;

@@ -1,6 +1,6 @@
 // Long messages, both sides, pushed and pulled: what is posted when, in which order, and how it ends.
 #include "catch.hpp"
-#include "fake_fabric.hpp"
+#include "fake_transport.hpp"
 
 using namespace fake;
 using efa::ControlType;

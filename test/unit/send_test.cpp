@@ -1,6 +1,6 @@
 // What a send does before and after it is posted: which protocol, what waits, how it ends.
 #include "catch.hpp"
-#include "fake_fabric.hpp"
+#include "fake_transport.hpp"
 
 using namespace fake;
 
