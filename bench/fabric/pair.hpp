@@ -41,7 +41,7 @@ struct Side {
   unsigned char address[kMaxNics][kAddressBytes];
   uint64_t base[kMaxNics];
   uint64_t key[kMaxNics];
-  int rounds;  // that process 0 has decided on
+  double taken;  // by the last run, seconds; process 0's counts
 };
 extern Side* sides;
 extern int self;  // 0 or 1

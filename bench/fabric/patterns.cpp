@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <string>
 
+#include "../rounds.hpp"
+
 namespace raw {
 namespace {
 
@@ -82,21 +84,6 @@ void validate(const Pair& pair, size_t size, bool both_ways) {
   }
 }
 
-// So many rounds as fill the time: process 0 sees how many fit into a tenth of it.
-template <class Run>
-int rounds_for(double seconds, Run run) {
-  for (int rounds = 1;; rounds *= 2) {
-    barrier();
-    const double begin = now_us();
-    run(rounds, 0);
-    const double taken = (now_us() - begin) / 1e6;
-    if (self == 0)
-      sides[0].rounds = taken > seconds / 10 ? static_cast<int>(1 + rounds * (seconds / taken)) : 0;
-    barrier();
-    if (sides[0].rounds > 0) return sides[0].rounds;
-  }
-}
-
 }  // namespace
 
 void measure(const Options& options) {
@@ -118,7 +105,14 @@ void measure(const Options& options) {
         std::max(1, size >= kLarge ? options.iterations / options.large_divisor : options.iterations);
     int warmup = options.warmup;
     if (options.seconds > 0) {
-      rounds = rounds_for(options.seconds, run);
+      rounds = rounds_to_fill(options.seconds, [&](int tried) {
+        barrier();
+        const double begin = now_us();
+        run(tried, 0);
+        if (self == 0) sides[0].taken = (now_us() - begin) / 1e6;
+        barrier();
+        return sides[0].taken;
+      });
       warmup = rounds / 10 + 1;
     }
     const double value = run(rounds, warmup);

@@ -8,6 +8,8 @@
 #include <initializer_list>
 #include <string>
 
+#include "../rounds.hpp"
+
 namespace bench {
 
 struct Options {
@@ -44,16 +46,8 @@ class Bench {
     int iterations = options.iterations > 0 ? options.iterations : size > kLarge ? usual / 10 + 1 : usual;
     int warmup = options.warmup >= 0 ? options.warmup : iterations / 10 + 1;
     if (options.seconds > 0) {
-      iterations = 1;
+      iterations = rounds_to_fill(options.seconds, [&](int rounds) { return agree(run(rounds, once)); });
       warmup = 0;
-      for (;;) {  // as many as fit into a tenth of the time tell how many fit into the whole
-        const double taken = agree(run(iterations, once));
-        if (taken > options.seconds / 10) {
-          iterations = static_cast<int>(1 + iterations * (options.seconds / taken));
-          break;
-        }
-        iterations *= 2;
-      }
     }
     run(warmup, once);
     return run(iterations, once) / iterations;
