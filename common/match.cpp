@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 
 #include "transport.hpp"
 
@@ -204,6 +205,36 @@ void discard_unexpected(efa_transport* t, uint64_t until_ns) {
   while (peek(t, &m, FI_DISCARD, result) && monotonic_ns() < until_ns) {
     m.bits = 0;
     m.ignore = ~uint64_t{0};
+  }
+}
+
+namespace {
+
+void taken(efa_transport*, efa_operation* op, const fi_cq_tagged_entry*, const efa_failure*) {
+  message_of(op)->state = efa_message::ready;
+}
+
+}  // namespace
+
+void receive_unexpected(efa_transport* t, uint64_t until_ns) {
+  for (efa_result result = EFA_SUCCESS; monotonic_ns() < until_ns;) {
+    auto m = std::make_unique<efa_message>();
+    m->ignore = ~uint64_t{0};
+    if (!peek(t, m.get(), FI_CLAIM, result)) return;
+    m->state = efa_message::fetching;
+    m->op.completed = taken;
+    int error;
+    do {
+      error = post_tagged(t, m.get(), t->overflow.get(), t->receive_room, FI_CLAIM);
+      efa_progress(t);
+    } while (error == -FI_EAGAIN && monotonic_ns() < until_ns);
+    while (error == 0 && m->state == efa_message::fetching && !t->broken && monotonic_ns() < until_ns)
+      efa_progress(t);
+    if (m->state !=
+        efa_message::ready) {  // its sender is gone; the provider has the context until it is closed
+      static_cast<void>(m.release());
+      return;
+    }
   }
 }
 

@@ -46,16 +46,16 @@ struct ProviderTraits {
 // arrives once it was probed while unexpected (test mpi/random_traffic); such messages go by rendezvous, whose
 // pieces are always expected. The same for efa inside a node, where it hands messages to shm. Messages that are
 // copied through shared segments (without cross-memory attach) do arrive.
-// 64 KiB is also where shm ends that copies through shared segments: up to 1 MiB eager messages are faster (128 KiB, 64 at
-// once, best of 26 rounds: 17.6 GB/s, by rendezvous 14.3), but one that nobody receives crashes libfabric 2.1's fi_close
-// (test mpi/finalize unreceived).
+// Where shm copies through shared segments, long eager messages are the fastest (128 KiB, 64 at once, best of 26 rounds: 17.6
+// GB/s, by rendezvous 14.3). One that nobody receives crashes libfabric 2.1 when it is discarded, also by fi_close (test
+// mpi/finalize unreceived): efa_close receives it.
 // A truncated message crashes or hangs shm, and so efa (2.1, messages over 4 KiB), and makes tcp's connection
 // unusable (1.17: the next send fails with "Broken pipe"). So receives are never too short: see recv.cpp.
 // tcp without ofi_rxm serves reliable datagrams itself since libfabric 1.18.
 inline constexpr ProviderTraits kProviders[] = {
     {"efa", false, FI_LOCAL_COMM | FI_REMOTE_COMM | FI_RMA | FI_READ | FI_REMOTE_READ, FI_VERSION(1, 10),
      kNever, 64 * kKiB, kLongestMedium, 4 * kKiB, 64 * kKiB, kLongestMedium, 128 * kKiB, 32 * kKiB, 4 * kKiB},
-    {"shm", true, 0, FI_VERSION(1, 20), kNever, 64 * kKiB, 0, 4 * kKiB, 64 * kKiB, 1 * kGiB, 128 * kKiB, 0, 0},
+    {"shm", true, 0, FI_VERSION(1, 20), kNever, 1 * kMiB, 0, 4 * kKiB, 64 * kKiB, 1 * kGiB, 128 * kKiB, 0, 0},
     {"tcp;ofi_rxm", false, 0, FI_VERSION(1, 9), kNever, 1 * kMiB, 0, 1 * kMiB, 64 * kKiB, 1 * kGiB, 128 * kKiB, 0, 0},
     {"tcp", false, 0, FI_VERSION(1, 18), kNever, 1 * kMiB, 0, 1 * kMiB, 64 * kKiB, 1 * kGiB, 128 * kKiB, 0, 0},
     {"net", false, 0, FI_VERSION(1, 16), kNever, 1 * kMiB, 0, 1 * kMiB, 64 * kKiB, 1 * kGiB, 128 * kKiB, 0, 0},

@@ -219,6 +219,7 @@ void unlink_claimed(efa_transport* t, efa_message* m);
 void free_claimed(efa_transport* t);
 // Throws away what arrived and nobody received, until there is nothing more or the time has come.
 void discard_unexpected(efa_transport* t, uint64_t until_ns);
+void receive_unexpected(efa_transport* t, uint64_t until_ns);  // the same, by receiving it
 
 // --- rendezvous.cpp -----------------------------------------------------------------------------------
 

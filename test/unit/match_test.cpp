@@ -138,3 +138,33 @@ TEST_CASE("A probe does not overtake receives that wait to be posted") {
   CHECK_FALSE(Script{x}.probe(3, status));
   CHECK(asked == 0);
 }
+
+TEST_CASE("What nobody received is taken off the provider before it is closed") {
+  Transport x;
+  int left = 3, received = 0;
+  x.fabric.on_peek = [&](const Posted& p) {
+    CHECK((p.flags & FI_CLAIM) != 0);
+    if (left == 0)
+      x.fabric.fail(p.context, FI_ENOMSG);
+    else
+      x.fabric.complete(p, 1000, x.bits(efa::kKindEager, 1, left--), 1);
+  };
+  x.fabric.on_claim = [&](const Posted& p) {
+    ++received;
+    CHECK(p.into[0].iov_len == x.t->receive_room);
+    std::memset(p.into[0].iov_base, 1, 1000);
+    x.fabric.complete(p, 1000, p.tag, 1);
+  };
+  efa::receive_unexpected(x.t, ~uint64_t{0});
+  CHECK(received == 3);
+  CHECK(x.fatals.empty());
+  CHECK(x.reports.empty());
+}
+
+TEST_CASE("A message whose sender is gone does not hold up the end") {
+  Transport x;
+  x.fabric.on_peek = [&](const Posted& p) { x.fabric.complete(p, 1000, x.bits(efa::kKindEager, 1, 1), 1); };
+  x.fabric.on_claim = [](const Posted&) {};  // its data never comes
+  efa::receive_unexpected(x.t, efa::monotonic_ns() + 1'000'000);
+  CHECK(x.fatals.empty());
+}
