@@ -230,9 +230,8 @@ void receive_unexpected(efa_transport* t, uint64_t until_ns) {
     } while (error == -FI_EAGAIN && monotonic_ns() < until_ns);
     while (error == 0 && m->state == efa_message::fetching && !t->broken && monotonic_ns() < until_ns)
       efa_progress(t);
-    if (m->state !=
-        efa_message::ready) {  // its sender is gone; the provider has the context until it is closed
-      static_cast<void>(m.release());
+    if (m->state != efa_message::ready) {
+      static_cast<void>(m.release());  // its sender is gone; the provider has the context until it is closed
       return;
     }
   }
