@@ -115,8 +115,7 @@ void measure(const Options& options) {
       warmup = rounds / 10 + 1;
     }
     const double value = run(rounds, warmup);
-    if (options.validate && (self == (is_read ? 0 : 1) || (is_latency && !is_read)))
-      validate(pair, size);
+    if (options.validate && (self == (is_read ? 0 : 1) || (is_latency && !is_read))) validate(pair, size);
     if (self == 0 && is_latency)
       printf("%-12zu %20.2f\n", size, value);
     else if (self == 0)
