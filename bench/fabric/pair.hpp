@@ -25,8 +25,7 @@ struct Options {
   size_t nics = 1;
   size_t min_size = 1, max_size = 4 << 20;
   int iterations = 1000, warmup = 50, window = 64;
-  int large_divisor = 10;  // so many times fewer iterations from kLarge up
-  double seconds = 0;      // for each size, if set, instead of a number of iterations
+  double seconds = 0;  // for each size, if set, instead of a number of iterations
   bool validate = false;
 };
 

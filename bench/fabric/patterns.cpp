@@ -11,7 +11,8 @@
 namespace raw {
 namespace {
 
-constexpr size_t kLarge = 64 * 1024;  // fewer iterations from here on
+constexpr size_t kLarge = 64 * 1024;  // from here on so many times fewer iterations:
+constexpr int kLargeDivisor = 10;
 
 double now_us() {
   return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch())
@@ -100,8 +101,7 @@ void measure(const Options& options) {
       return is_latency ? latency(pair, size, rounds, warmup)
                         : bandwidth(pair, size, rounds, warmup, options.window);
     };
-    int rounds =
-        std::max(1, size >= kLarge ? options.iterations / options.large_divisor : options.iterations);
+    int rounds = std::max(1, size >= kLarge ? options.iterations / kLargeDivisor : options.iterations);
     int warmup = options.warmup;
     if (options.seconds > 0) {
       rounds = rounds_to_fill(options.seconds, [&](int tried) {
