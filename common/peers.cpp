@@ -5,6 +5,7 @@
 #include <rdma/fi_errno.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 
 #include "transport.hpp"
@@ -104,6 +105,17 @@ extern "C" efa_peer* efa_peer_create(efa_transport* t, const efa_identity* ident
   peer->eager_limit_alone = shared ? 0 : limit(t->protocols.eager_limit_alone);
   if (t->contacts.enabled()) peer->pending.await_first();
   return peer;
+}
+
+extern "C" efa_peer* efa_peer_create_once(efa_transport* t, const efa_identity* identity, const void* bytes,
+                                          size_t size, void** place) {
+  efa::Guard guard(t);
+  if (!*place) {
+    efa_peer* peer = efa_peer_create(t, identity, bytes, size);
+    std::atomic_thread_fence(std::memory_order_release);  // others read `place` without the lock
+    *place = peer;
+  }
+  return static_cast<efa_peer*>(*place);
 }
 
 namespace efa {

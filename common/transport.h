@@ -159,6 +159,10 @@ void efa_limits_get(const efa_transport*, efa_limits*);
 const void* efa_card(const efa_transport*, size_t* size);
 // Makes a peer from its card; NULL after having reported why not. Owned by the transport.
 efa_peer* efa_peer_create(efa_transport*, const efa_identity*, const void* card, size_t size);
+// The same for threads that may come at once: what is in `*place`, which the first of them fills. The transport's own
+// lock decides, for progress resolves senders while it holds that: a lock of the caller's around this would deadlock.
+efa_peer* efa_peer_create_once(efa_transport*, const efa_identity*, const void* card, size_t size,
+                               void** place);
 void efa_peer_destroy(efa_transport*, efa_peer*);
 // Closes everything; requests still open are abandoned, their `done` is not called.
 void efa_close(efa_transport*);

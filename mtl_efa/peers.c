@@ -24,13 +24,22 @@ int mtl_efa_publish(void)
     return rc;
 }
 
+/*
+ * One thread at a time reads the modex: of several that are in PMIx_Get for the same process at once, some
+ * are never answered (PMIx 5.0.7; test/mpi first_contact). The innermost lock: nothing of ours is called
+ * while it is held.
+ */
+static opal_mutex_t modex_lock = OPAL_MUTEX_STATIC_INIT;
+
 /* What the process published; NULL if it published nothing. To be freed. */
 static void *card_of(const opal_process_name_t *name, size_t *size)
 {
     void *card = NULL;
     int rc;
 
+    OPAL_THREAD_LOCK(&modex_lock);
     OPAL_MODEX_RECV(rc, &mca_mtl_efa_component.mtl_version, name, &card, size);
+    OPAL_THREAD_UNLOCK(&modex_lock);
     return OMPI_SUCCESS == rc ? card : NULL;
 }
 
@@ -39,9 +48,6 @@ void *mtl_efa_card(uint64_t uid, size_t *size)
     const opal_process_name_t name = {.jobid = (uint32_t) (uid >> 32), .vpid = (uint32_t) uid};
     return card_of(&name, size);
 }
-
-/* Made by whichever thread comes first. */
-static opal_mutex_t resolve_lock = OPAL_MUTEX_STATIC_INIT;
 
 efa_peer *mtl_efa_resolve_proc(ompi_proc_t *proc)
 {
@@ -60,15 +66,9 @@ efa_peer *mtl_efa_resolve_proc(ompi_proc_t *proc)
         mtl_efa_report(EFA_REPORT_ERROR, text);
         return NULL;
     }
-    OPAL_THREAD_LOCK(&resolve_lock);
-    peer = proc->proc_endpoints[OMPI_PROC_ENDPOINT_TAG_MTL];
-    if (NULL == peer) {
-        mtl_efa_identity(&proc->super, &identity);
-        peer = efa_peer_create(mtl_efa.transport, &identity, card, size);
-        opal_atomic_wmb();
-        proc->proc_endpoints[OMPI_PROC_ENDPOINT_TAG_MTL] = peer;
-    }
-    OPAL_THREAD_UNLOCK(&resolve_lock);
+    mtl_efa_identity(&proc->super, &identity);
+    peer = efa_peer_create_once(mtl_efa.transport, &identity, card, size,
+                                &proc->proc_endpoints[OMPI_PROC_ENDPOINT_TAG_MTL]);
     free(card);
     return peer;
 }

@@ -51,6 +51,7 @@ TESTS = [
     Test("spawn", "spawn", 2, "MPI_Comm_spawn"),
     Test("connect", "connect", 4, "MPI_Comm_accept and MPI_Comm_connect"),
     Test("sessions", "sessions", 3, "sessions before, beside and after MPI_COMM_WORLD", series=("5.0",)),
+    Test("first_contact", "first_contact", 4, "threads reach each peer for the first time at once", quick=True),
     Test("threads", "threads", 2, "threads hammer one communicator", limit=180, quick=True),
     Test("threads_3", "threads", 3, "the same with messages from several ranks", limit=240),
     Test("collectives", "collectives", 4, "collectives that are made of our messages", limit=120, quick=True),
