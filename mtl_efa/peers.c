@@ -25,9 +25,9 @@ int mtl_efa_publish(void)
 }
 
 /*
- * One thread at a time reads the modex: of several that are in PMIx_Get for the same process at once, some
- * are never answered (PMIx 5.0.7; test/mpi first_contact). The innermost lock: nothing of ours is called
- * while it is held.
+ * One thread at a time reads the modex: two that were in PMIx_Get for the same process at once (PMIx 5.0.7,
+ * test/mpi threads on busy cores) were never answered. The innermost lock: nothing of ours is called while it
+ * is held.
  */
 static opal_mutex_t modex_lock = OPAL_MUTEX_STATIC_INIT;
 
