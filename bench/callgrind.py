@@ -1,8 +1,8 @@
-"""Reads callgrind's dumps and says which layer the instructions belong to.
+"""Reads callgrind's dumps and assigns the instructions to layers.
 
-Self cost goes to the object file (ob=) of the instruction. Open MPI 5.0 has its components inside libmpi; there pml/cm and
-mtl/ofi are the addresses between their exported symbols, which libtool's archives keep together. What a layer has the C
-library do for it (memcpy, locks) counts as its own."""
+The self cost of an instruction belongs to its object file (ob=). Open MPI 5.0 links its components into libmpi; there pml/cm
+and mtl/ofi are the address ranges between their exported symbols, which libtool's archives keep together. The cost of the C
+library (memcpy, locks) belongs to the layer that called it."""
 import bisect
 import os
 import re
@@ -11,14 +11,16 @@ import subprocess
 MPI, PML, MTL, OPAL, FABRIC, OTHER = "MPI", "pml/cm", "MTL", "opal", "libfabric", "other"
 LAYERS = [MPI, PML, MTL, OPAL, FABRIC, OTHER]
 
-BY_NAME = [  # of the file; the first that matches
+BY_NAME = [  # patterns for file names; the first match counts
     (r"mca_mtl_(efa|ofi)\.so", MTL),
     (r"mca_pml_cm\.so", PML),
     (r"libmpi\.so", MPI),
     (r"lib(open-pal|open-rte)\.so|mca_|libpmix|libevent|libhwloc|libprrte", OPAL),
     (r"libfabric\.so|libefa|libibverbs|librdmacm|libpsm|lib.*-rdmav", FABRIC),
 ]
-SERVANT = re.compile(r"lib(c|pthread|m|stdc\+\+|gcc_s|rt|dl)[.-]|ld-linux|vgpreload|\?\?\?")  # ???: ld.so, in a chroot
+# ???: code that valgrind assigns to no file: ld.so in a chroot, and stubs through which a component calls other libraries.
+UNKNOWN = "???"
+SUPPORT = re.compile(r"lib(c|pthread|m|stdc\+\+|gcc_s|rt|dl)[.-]|ld-linux|vgpreload|\?\?\?")
 PROGRAM = "counted"
 
 
@@ -30,7 +32,7 @@ def layer_of_file(path):
     return OTHER
 
 
-class Inside:
+class LinkedComponents:
     """Components linked into libmpi: layer by address."""
     KINDS = [(re.compile(r"(ompi|mca)_mtl_ofi_"), MTL), (re.compile(r"mca_pml_cm_"), PML)]
 
@@ -48,56 +50,77 @@ class Inside:
         return self.layers[at] if at >= 0 else MPI
 
 
-class Dump:
-    """One phase: instructions per message and layer, and how often MPI looked for progress."""
+def is_support(obj):
+    return bool(SUPPORT.match(os.path.basename(obj)))
 
-    def __init__(self, path, insides):
-        self.insides = insides
+
+def costs(path):
+    """(object, function, address, instructions, callee's object, callee) of each cost in a dump. A callee is there if the
+    cost is that of a call, with all that it calls; the callee's object is then the caller's if the dump names none."""
+    obj = fn = called_obj = called_fn = ""
+    called = False
+    for line in open(path):
+        line = line.rstrip("\n")
+        if line.startswith("ob="):
+            obj = line[3:]
+        elif line.startswith("fn="):
+            fn = line[3:]
+        elif line.startswith("cob="):
+            called_obj = line[4:]
+        elif line.startswith("cfn="):
+            called_fn = line[4:]
+        elif line.startswith("calls="):
+            called = True
+        elif line.startswith("0x"):
+            address, cost = line.split()
+            yield obj, fn, int(address, 16), int(cost), (called_obj or obj) if called else None, called_fn
+            if called:
+                called, called_obj = False, ""
+
+
+def own_shares(path):
+    """What a function of no file costs without the layers that it calls: function -> its share of its inclusive cost."""
+    total, others = {}, {}
+    for obj, fn, _, cost, callee, _ in costs(path):
+        if obj == UNKNOWN:
+            total[fn] = total.get(fn, 0) + cost
+            if callee and not is_support(callee):
+                others[fn] = others.get(fn, 0) + cost
+    return {fn: 1 - others.get(fn, 0) / total[fn] for fn in total if total[fn]}
+
+
+class Dump:
+    """One phase: instructions per message and layer, and calls of opal_progress per message."""
+
+    def __init__(self, path, linked):
+        self.linked = linked
         self.layers = dict.fromkeys(LAYERS, 0)
         self.objects = {}
         self.total = 0
-        entry = {}  # address -> cost, of opal_progress
-        obj = callee = fn = ""
-        called = False
-        for line in open(path):
-            line = line.rstrip("\n")
-            if line.startswith("desc: Trigger: Client Request: "):
-                self.name, messages = line.rsplit(": ", 1)[1].split()
-                self.messages = int(messages)
-            elif line.startswith("ob="):
-                obj = line[3:]
-            elif line.startswith("cob="):
-                callee = line[4:]
-            elif line.startswith("fn="):
-                fn = line[3:]
-            elif line.startswith("calls="):
-                called = True
-            elif line.startswith("0x"):
-                address, cost = line.split()
-                address, cost = int(address, 16), int(cost)
-                if called:  # what the call cost in all; it stands with the callee, except a servant's
-                    if self.serves(callee) and not self.serves(obj):
-                        self.add(obj, address, cost)
-                    called, callee = False, ""
-                else:
-                    if not self.serves(obj):
-                        self.add(obj, address, cost)
-                    if fn == "opal_progress":
-                        entry[address] = cost
+        trigger = next(line for line in open(path) if line.startswith("desc: Trigger: Client Request: "))
+        self.name, messages = trigger.strip().rsplit(": ", 1)[1].split()
+        self.messages = int(messages)
+        entry = {}  # opal_progress: address -> cost
+        shares = own_shares(path)
+        for obj, fn, address, cost, callee, called_fn in costs(path):
+            if is_support(obj):
+                continue
+            if callee is None:
+                self.add(obj, address, cost)
+                if fn == "opal_progress":
+                    entry[address] = cost
+            elif is_support(callee):  # only the cost of a support library counts, for its caller
+                self.add(obj, address, cost * shares.get(called_fn, 1) if callee == UNKNOWN else cost)
         self.looks = entry[min(entry)] / self.messages if entry else 0
-
-    @staticmethod
-    def serves(obj):
-        return bool(SERVANT.match(os.path.basename(obj)))
 
     def add(self, obj, address, cost):
         if os.path.basename(obj) == PROGRAM:
             return
         layer = layer_of_file(obj)
         if layer == MPI:
-            if obj not in self.insides:
-                self.insides[obj] = Inside(obj)
-            layer = self.insides[obj].layer(address)
+            if obj not in self.linked:
+                self.linked[obj] = LinkedComponents(obj)
+            layer = self.linked[obj].layer(address)
         self.layers[layer] += cost / self.messages
         name = os.path.basename(obj)
         self.objects[name] = self.objects.get(name, 0) + cost / self.messages
@@ -105,10 +128,10 @@ class Dump:
 
 
 def read(prefix):
-    """All dumps of a run, by the phase's name."""
-    insides, found, number = {}, {}, 1
+    """All dumps of a run, by phase."""
+    linked, found, number = {}, {}, 1
     while os.path.exists(f"{prefix}.{number}"):
-        dump = Dump(f"{prefix}.{number}", insides)
+        dump = Dump(f"{prefix}.{number}", linked)
         found[dump.name] = dump
         number += 1
     return found

@@ -1,6 +1,6 @@
-"""What can be measured: lanes (a provider of libfabric and the NICs under it) and contestants (what a user would run).
+"""What can be measured: lanes (a libfabric provider and its NICs) and contestants (transports that a user could run).
 
-One table each; bench/compare goes through them, and leaves out what this machine does not have."""
+There is one table of each. bench/compare skips what this machine does not have."""
 import os
 import shutil
 import subprocess
@@ -20,7 +20,8 @@ class Lane:
     contestants: tuple = ("mtl/efa", "mtl/ofi", "raw libfabric")
 
 
-LINK = "latency=10us,rate=4G"  # what two cores carry on four NICs at once; test/efasim/link_check confirms the model
+# The rate is one that two cores can carry on four NICs at once; test/efasim/link_check checks the model.
+LINK = "latency=10us,rate=4G"
 LANES = [
     Lane("efa", "efa on the software device, no link model", "efa", "p4d.24xlarge", "", True),
     Lane("efa-read", f"efa with RDMA read, link model {LINK}", "efa", "p4d.24xlarge", LINK, True),
@@ -34,7 +35,7 @@ LANES = [
 
 @dataclass
 class Contestant:
-    """One way to run a benchmark: a function of lane and number of ranks that gives environment and command."""
+    """One way to run a benchmark: a function of lane and number of ranks that returns environment and command."""
     name: str
     what: str
     command: object  # (Setup, Lane, ranks) -> (environment, [words])
@@ -45,8 +46,8 @@ class Contestant:
 class Setup:
     build: str
     series: str  # of Open MPI: 4.1, 5.0
-    rails: int = -1  # mtl_efa_rails; -1 is what users get
-    extra: tuple = ()  # further words for mpirun, for mtl/efa
+    rails: int = -1  # mtl_efa_rails; -1: the default
+    extra: tuple = ()  # further arguments of mpirun for mtl/efa
 
 
 def mpirun(ranks, *words, binding=True):
@@ -120,8 +121,8 @@ class Benchmark:
     floor_column: int = 1
     sizes: str = "1:8388608"
     ranks: int = 2
-    quick: str = ""  # sizes of --quick; empty: not part of it
-    program: str = ""  # somebody else's, built for this Open MPI; measured where it is installed
+    quick: str = ""  # sizes with --quick; empty: not part of --quick
+    program: str = ""  # a third-party program, built for this Open MPI; measured if it is installed
 
 
 OSU = ("-m", "{least}:{most}", "-i", "200", "-x", "20")

@@ -1,10 +1,9 @@
-/* counted DIRECTORY SIZE   What bench/instructions counts: rank 0 runs under callgrind and brackets single
- * calls, rank 1 does whatever makes them meaningful.
+/* counted DIRECTORY SIZE   The program that bench/instructions counts: rank 0 runs under callgrind, which counts
+ * single calls; rank 1 is the peer.
  *
- * Nothing is left to chance: before a call is counted, a byte through a pipe in DIRECTORY - outside MPI, so
- * that no progress is made meanwhile - says that the other side is ready, or that the message is there. So a
- * wait finds what it waits for in its first look, and no idle polling is counted. Each phase ends with a dump
- * of its own, by its name. */
+ * Before a call is counted, the peer signals through a pipe in DIRECTORY that it is ready, or that the message
+ * has arrived. The pipe is outside MPI, so no progress is made meanwhile. So a wait finds its message at the
+ * first poll, and no idle polling is counted. Each phase ends with a dump that has its name. */
 #include <callgrind.h>
 #include <fcntl.h>
 #include <mpi.h>
@@ -15,13 +14,13 @@
 #include <unistd.h>
 
 enum { SINGLE = 512, WINDOW = 64, WINDOWS = 8, WARM = 32, IDLE = 512 };
-enum { TAG = 1, NEVER = 9 }; /* nobody sends NEVER */
+enum { TAG = 1, NEVER = 9 }; /* NEVER is never sent */
 
 static int rank, size;
 static int from_peer, to_peer; /* the pipes */
 static char *out, *in;
-static MPI_Request never; /* open all the time: testing it is progress, and nothing else */
-static bool counting;     /* not while warming up: the first calls bind symbols, connect and allocate */
+static MPI_Request never; /* a receive that stays open: testing it makes progress and nothing else */
+static bool counting;     /* false during warm-up: the first calls bind symbols, connect and allocate */
 
 static void open_pipes(const char* directory) {
   char path[2][4096];
@@ -37,14 +36,14 @@ static void open_pipes(const char* directory) {
   }
 }
 
-static void tell(void) {
+static void signal_peer(void) {
   if (write(to_peer, "x", 1) != 1) {
     perror("write");
     MPI_Abort(MPI_COMM_WORLD, 1);
   }
 }
 
-static void hear(void) {
+static void await_peer(void) {
   char byte;
   if (read(from_peer, &byte, 1) != 1) {
     perror("read");
@@ -52,8 +51,8 @@ static void hear(void) {
   }
 }
 
-/* What a provider still has to do after a send that MPI calls complete. */
-static void settle(void) {
+/* Lets the provider finish what it does after a send that MPI calls complete. */
+static void poll_repeatedly(void) {
   int done;
   for (int i = 0; i < 200; ++i) {
     MPI_Test(&never, &done, MPI_STATUS_IGNORE);
@@ -83,17 +82,17 @@ static void outgoing(int rounds, enum Call counted) {
       } else {
         COUNT_IF(ISEND == counted, MPI_Isend(out, size, MPI_BYTE, 1, TAG, MPI_COMM_WORLD, &request));
       }
-      hear();
+      await_peer();
       COUNT_IF(WAIT == counted, MPI_Wait(&request, MPI_STATUS_IGNORE));
     } else {
       MPI_Recv(in, size, MPI_BYTE, 0, TAG, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
-      settle();
-      tell();
+      poll_repeatedly();
+      signal_peer();
     }
   }
 }
 
-/* Rank 0 receives one message at a time, posted before it comes; with RECV, after. */
+/* Rank 0 receives one message at a time; the receive is posted before the message arrives, with RECV after. */
 static void incoming(int rounds, enum Call counted) {
   for (int i = 0; i < rounds; ++i) {
     MPI_Request request = MPI_REQUEST_NULL;
@@ -101,18 +100,18 @@ static void incoming(int rounds, enum Call counted) {
       if (RECV != counted) {
         COUNT_IF(IRECV == counted, MPI_Irecv(in, size, MPI_BYTE, 1, TAG, MPI_COMM_WORLD, &request));
       }
-      tell();
-      hear();
+      signal_peer();
+      await_peer();
       if (RECV == counted) {
         COUNT_IF(true, MPI_Recv(in, size, MPI_BYTE, 1, TAG, MPI_COMM_WORLD, MPI_STATUS_IGNORE));
       } else {
         COUNT_IF(WAIT == counted, MPI_Wait(&request, MPI_STATUS_IGNORE));
       }
     } else {
-      hear();
+      await_peer();
       MPI_Isend(out, size, MPI_BYTE, 0, TAG, MPI_COMM_WORLD, &request);
-      settle();
-      tell();
+      poll_repeatedly();
+      signal_peer();
       MPI_Wait(&request, MPI_STATUS_IGNORE);
     }
   }
@@ -123,20 +122,20 @@ static void outgoing_stream(int rounds, enum Call counted) {
   MPI_Request requests[WINDOW];
   for (int i = 0; i < rounds; ++i) {
     if (rank == 0) {
-      hear();
+      await_peer();
       for (int k = 0; k < WINDOW; ++k) {
         COUNT_IF(ISEND == counted, MPI_Isend(out, size, MPI_BYTE, 1, TAG, MPI_COMM_WORLD, &requests[k]));
       }
-      hear();
+      await_peer();
       COUNT_IF(WAIT == counted, MPI_Waitall(WINDOW, requests, MPI_STATUSES_IGNORE));
     } else {
       for (int k = 0; k < WINDOW; ++k) {
         MPI_Irecv(in, size, MPI_BYTE, 0, TAG, MPI_COMM_WORLD, &requests[k]);
       }
-      tell();
+      signal_peer();
       MPI_Waitall(WINDOW, requests, MPI_STATUSES_IGNORE);
-      settle();
-      tell();
+      poll_repeatedly();
+      signal_peer();
     }
   }
 }
@@ -148,27 +147,27 @@ static void incoming_stream(int rounds, enum Call counted) {
       COUNT_IF(IRECV == counted, MPI_Irecv(in, size, MPI_BYTE, 1, TAG, MPI_COMM_WORLD, &requests[k]));
     }
     if (rank == 0) {
-      tell();
-      hear();
+      signal_peer();
+      await_peer();
       COUNT_IF(WAIT == counted, MPI_Waitall(WINDOW, requests, MPI_STATUSES_IGNORE));
     } else {
-      hear();
+      await_peer();
       for (int k = 0; k < WINDOW; ++k) {
         MPI_Isend(out, size, MPI_BYTE, 0, TAG, MPI_COMM_WORLD, &requests[k]);
       }
-      settle();
-      tell();
+      poll_repeatedly();
+      signal_peer();
       MPI_Waitall(WINDOW, requests, MPI_STATUSES_IGNORE);
     }
   }
 }
 
-/* Connects, as far as the provider has to: with progress on both sides, which the pipes do not give. */
-static void meet(void) {
+/* Connects, if the provider needs it. This takes progress on both sides, which the pipes do not make. */
+static void connect_peers(void) {
   for (int i = 0; i < WARM; ++i) {
     MPI_Sendrecv(out, size, MPI_BYTE, 1 - rank, TAG, in, size, MPI_BYTE, 1 - rank, TAG, MPI_COMM_WORLD,
                  MPI_STATUS_IGNORE);
-    settle();
+    poll_repeatedly();
   }
 }
 
@@ -180,10 +179,10 @@ static void idle(int rounds, enum Call counted) {
 }
 
 static const struct {
-  const char* name; /* of the dump; bench/instructions knows them by it */
+  const char* name; /* of the dump, as bench/instructions has it */
   void (*run)(int rounds, enum Call);
   enum Call counted;
-  int rounds, messages; /* in all */
+  int rounds, messages; /* in total */
 } phases[] = {
     {"send", outgoing, SEND, SINGLE, SINGLE},
     {"isend", outgoing, ISEND, SINGLE, SINGLE},
@@ -214,7 +213,7 @@ int main(int argc, char** argv) {
   out = calloc(1, (size_t)size);
   in = calloc(1, (size_t)size);
   MPI_Irecv(in, 0, MPI_BYTE, 1 - rank, NEVER, MPI_COMM_WORLD, &never);
-  meet();
+  connect_peers();
   for (size_t i = 0; i < sizeof phases / sizeof *phases; ++i) {
     counting = false;
     phases[i].run(WARM < phases[i].rounds ? WARM : phases[i].rounds, phases[i].counted);

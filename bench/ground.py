@@ -1,4 +1,4 @@
-"""What the drivers here stand on: the build, the environment of mpirun, the software device, this machine in words."""
+"""Common to the drivers: the build, the environment of mpirun, the software device, a description of this machine."""
 import os
 import platform
 import re
@@ -15,8 +15,9 @@ def shell(command):
 
 
 def prepare(build, needed, purposes, **setup):
-    """Installs and builds what is missing, unless a build directory is named; then mpirun finds the component. `needed`: a
-    program of the build directory; `purposes`: of ci/packages; `setup`: further fields of Setup."""
+    """Installs and builds what is missing, unless a build directory is given, and sets the environment in which mpirun finds
+    the component. `needed`: a program of the build directory; `purposes`: of ci/packages; `setup`: further fields of
+    Setup."""
     if not build:
         release = shell('. /etc/os-release; printf "$ID-$VERSION_ID"')
         build = f"{TREE}/build/{release}"
@@ -25,7 +26,7 @@ def prepare(build, needed, purposes, **setup):
             sys.exit(f"{DRIVER}: the build failed")
     build = os.path.abspath(build)
     if not os.path.exists(f"{build}/{needed}"):
-        sys.exit(f"{DRIVER}: {build}/{needed} is missing; build first, or leave --build out")
+        sys.exit(f"{DRIVER}: {build}/{needed} is missing; build it, or omit --build")
     environment = shell(f'. "{build}/mtl_efa/mtl_efa.sh"; env -0')
     os.environ.update(entry.split("=", 1) for entry in environment.split("\0") if "=" in entry)
     os.environ["EFASIM_BUILD"] = build
@@ -36,7 +37,7 @@ def prepare(build, needed, purposes, **setup):
 
 
 def device(lane):
-    """The words that put a command on the software device, if the lane needs it."""
+    """The prefix that runs a command on the software device, if the lane needs it."""
     if not lane.device:
         return []
     command = [f"{TREE}/test/efasim/efasim-run", "--profile", lane.profile]
@@ -48,11 +49,11 @@ def environment_of(lane):
 
 
 def is_usable(lane):
-    """Says so if not."""
+    """Whether the lane can be measured; prints why not."""
     words = device(lane) + ["fi_info", "-p", lane.provider]
     if subprocess.run(words, capture_output=True).returncode == 0:
         return True
-    print(f"{DRIVER}: this libfabric has no provider {lane.provider}: {lane.name} is left out"
+    print(f"{DRIVER}: this libfabric has no provider {lane.provider}: {lane.name} is skipped"
           + (f" (on Debian 12, `ci/rootfs {DRIVER}` measures it)" if lane.device else ""))
     return False
 

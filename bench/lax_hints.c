@@ -1,5 +1,5 @@
-/* Preloaded only to measure: mtl/ofi asks libfabric for FI_LOCAL_COMM and FI_REMOTE_COMM, which the shm provider does
- * not claim, and so would not run over it. Without this there would be nothing to compare with there. */
+/* Preloaded to measure mtl/ofi over shm: mtl/ofi requires FI_LOCAL_COMM and FI_REMOTE_COMM, which the shm provider does
+ * not offer. This library removes both from the hints. */
 #include <dlfcn.h>
 #include <rdma/fabric.h>
 

@@ -1,9 +1,9 @@
-// peers [-n MOST] [-r RAILS] [-H RANKS_PER_HOST]   What a peer costs as the job grows: bytes before and after first
-//                                                  contact, time to resolve, to send, to receive and to go.
+// peers [-n MOST] [-r RAILS] [-H RANKS_PER_HOST]   Measures the cost of a peer as the job grows: bytes before and after
+//                                                  first contact, time to resolve, send, receive and destroy.
 //
-// The transport is the real one. Below it is a provider that does nothing: its table of addresses is made before
-// anything is measured, a send is accepted and forgotten, a receive completes when the queue is read next. So what is
-// counted and timed is common/'s own; a real provider adds its address vector and its work.
+// The transport runs over a provider that does nothing: its table of addresses is made before the measurement, a send is
+// accepted and dropped, a receive completes when the queue is read next. So only the cost of common/ is measured; a real
+// provider adds its address vector and its work.
 #include <malloc.h>
 #include <rdma/fi_cm.h>
 #include <rdma/fi_domain.h>
@@ -23,22 +23,24 @@
 #include <utility>
 #include <vector>
 
-#include "transport.hpp"
+#include "peers/card.hpp"
+#include "peers/peers.hpp"
+#include "state.hpp"
 
 namespace {
 
 constexpr size_t kAddress = 32;  // bytes, as efa's
 constexpr size_t kOperations = 200'000;
-constexpr size_t kFew = 64;        // peers that a process of a large job often talks to
-constexpr int kRepeats = 7;        // of what is timed, the best counts
-constexpr double kPatience_s = 5;  // for letting peers go
+constexpr size_t kFew = 64;        // size of a working set of peers
+constexpr int kRepeats = 7;        // of each timing; the best counts
+constexpr double kDestroyLimit_s = 5;  // for destroying peers
 
 size_t heap() {
   const auto info = mallinfo2();
   return info.uordblks + info.hblkhd;
 }
 
-// Of this thread's own time, which other processes disturb least.
+// CPU time of this thread, which other processes disturb least.
 double now_s() {
   timespec time;
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
@@ -51,7 +53,7 @@ struct Provider {
   fid_ep ep{};
   fid_cq cq{};
   fid_av av{};
-  fi_addr_t next = 0;  // an address is its place in the table
+  fi_addr_t next = 0;  // an address is its index in the table
   void* received = nullptr;
   uint64_t tag = 0, sent = 0;
 };
@@ -125,36 +127,36 @@ efa_config config_of() {
   efa_options_defaults(&config.options);
   config.self = {0, 0};
   config.hostname = "ip-10-0-0-0.eu-central-1.compute.internal";
-  config.report = [](efa_severity, const char* text) { std::fprintf(stderr, "%s\n", text); };
-  config.fatal = [](const char* text) {
-    std::fprintf(stderr, "%s\n", text);
+  config.report = [](const efa_user_message* message) { std::fprintf(stderr, "%s\n", message->text); };
+  config.fatal = [](const efa_user_message* message) {
+    std::fprintf(stderr, "%s\n", message->text);
     std::abort();
   };
   return config;
 }
 
-// With as many rails as asked for, of which only the number counts here.
+// With the given number of rails; only their number matters here.
 std::unique_ptr<efa_transport> open_transport(unsigned rails) {
   provider = {};
   provider.ep.fid.ops = provider.cq.fid.ops = provider.av.fid.ops = &object_ops;
   provider.ep.tagged = &tagged_ops;
   provider.cq.ops = &cq_ops;
   provider.av.ops = &av_ops;
-  std::string why;
+  efa::MessagePart why;
   const auto tags = efa::TagLayout::make(efa::TagSpace{UINT64_MAX, 4, true}, why);
   if (!tags) {
-    std::fprintf(stderr, "%s\n", why.c_str());
+    std::fprintf(stderr, "%s\n", why.text().c_str());
     std::exit(1);
   }
   auto t = std::make_unique<efa_transport>(config_of(), *tags);
   t->traits = &efa::provider_traits("efa");
-  t->rail.info.reset(fi_allocinfo());
-  t->rail.info->fabric_attr->prov_name = strdup("efa");
-  t->rail.info->domain_attr->name = strdup("rdmap0s6-rdm");
-  t->rail.ep.reset(&provider.ep);
-  t->rail.cq.reset(&provider.cq);
-  t->rail.av.reset(&provider.av);
-  for (unsigned i = 1; i < rails; ++i) t->more_rails.push_back(std::make_unique<efa::Rail>());
+  t->rails.first.info.reset(fi_allocinfo());
+  t->rails.first.info->fabric_attr->prov_name = strdup("efa");
+  t->rails.first.info->domain_attr->name = strdup("rdmap0s6-rdm");
+  t->rails.first.ep.reset(&provider.ep);
+  t->rails.first.cq.reset(&provider.cq);
+  t->rails.first.av.reset(&provider.av);
+  for (unsigned i = 1; i < rails; ++i) t->rails.more.push_back(std::make_unique<efa::OpenRail>());
   t->ep = &provider.ep;
   t->cq = &provider.cq;
   auto& p = t->protocols;
@@ -167,7 +169,7 @@ std::unique_ptr<efa_transport> open_transport(unsigned rails) {
   return t;
 }
 
-// What rank `rank` would publish.
+// The card that rank `rank` would publish.
 std::vector<uint8_t> card_of(size_t rank, unsigned rails, size_t ranks_per_host) {
   const size_t host = rank / ranks_per_host + 1;
   efa::Card card;
@@ -190,7 +192,7 @@ struct Row {
   double resolve = 0, few = 0, any = 0, receive = 0, go = 0;  // ns
 };
 
-// The same sequence every time; well spread over all peers.
+// The same pseudo-random sequence every time, over all peers.
 class Sequence {
  public:
   size_t next(size_t below) {
@@ -246,14 +248,14 @@ double best(Measure measure) {
 Row measure(size_t count, unsigned rails, size_t ranks_per_host) {
   Row row;
   const double each = static_cast<double>(count);
-  // proc_endpoints[MTL] of each ompi_proc_t: all that the component uses of Open MPI's for a rank it has not met. The
-  // transport is not even told how large the job is.
+  // proc_endpoints[MTL] of each ompi_proc_t: the only memory of Open MPI that the component uses for a rank before first
+  // contact. The transport does not know the size of the job.
   const size_t empty = heap();
   std::vector<efa_peer*> peers(count);
   auto t = open_transport(rails);
   row.before = static_cast<double>(heap() - empty) / each;
 
-  // In batches, so that the cards, which are Open MPI's, take part in neither time nor memory.
+  // In batches, so that the cards, which belong to Open MPI, count neither in time nor in memory.
   constexpr size_t kBatch = 1000;
   std::vector<std::vector<uint8_t>> cards(kBatch);
   for (size_t first = 0; first < count; first += kBatch) {
@@ -274,13 +276,13 @@ Row measure(size_t count, unsigned rails, size_t ranks_per_host) {
   row.any = best([&] { return send_to(t.get(), peers, count); });
   row.receive = best([&] { return receive_from(t.get(), peers, std::min(kFew, count)); });
 
-  // As MPI_Finalize does, in the order of ranks; where that takes too long, the mean of those that went.
+  // As MPI_Finalize does, in the order of ranks. If it takes too long, the mean over those destroyed so far.
   size_t gone = 0;
   const double begin = now_s();
-  while (gone < count && (gone % 100 || now_s() - begin < kPatience_s))
+  while (gone < count && (gone % 100 || now_s() - begin < kDestroyLimit_s))
     efa_peer_destroy(t.get(), peers[gone++]);
   row.go = (now_s() - begin) / static_cast<double>(gone) * 1e9;
-  // No efa_close: there is no network to drain. The provider's objects belong to nobody.
+  // No efa_close: there is no network to drain, and the provider's objects are static.
   t->closing = true;
   return row;
 }

@@ -1,4 +1,4 @@
-"""What bench/compare found, as text, as plots (SVG, by matplotlib) and as one HTML file."""
+"""The results of bench/compare as text, as plots (SVG, by matplotlib) and as one HTML file."""
 import html as escape
 import io
 import os
@@ -21,20 +21,20 @@ def number(value):
 
 
 def typical(measured, samples):
-    """The median round, or, where the reader asked for that, the best: another's load only ever slows."""
+    """The median round or, with --best, the best: load from other processes only slows a run down."""
     if measured.get("best"):
         return max(samples) if measured["more_is_better"] else min(samples)
     return median(samples)
 
 
 def rounds(measured):
-    """What the figures are: "median of 5"."""
+    """How the figures were obtained: "median of 5"."""
     counts = {len(values) for samples in measured["samples"].values() for values in samples.values()} or {0}
     return ("best" if measured.get("best") else "median") + f" of {max(counts)}"
 
 
 def ratio(measured, other, size):
-    """How much better than `other` we are at this size: its time over ours, or our rate over its; None if unknown."""
+    """How much better mtl/efa is than `other` at this size: its time / our time, or our rate / its rate; None if unknown."""
     ours, theirs = (measured["samples"].get(name, {}).get(size) for name in (OURS, other))
     if not ours or not theirs:
         return None

@@ -1,9 +1,10 @@
-// How long a benchmark has to run, when the user says for how long instead of how often.
+// The number of rounds of a benchmark, if the user gives a time instead of a number.
 #pragma once
 
-// So many rounds as fill `seconds`. `run(rounds)` returns what they took, in seconds, the same on all processes: rounds
-// that take a tenth of the time tell how many fit into the whole. They have to take it twice: the first messages also
-// connect, register and open further NICs, and an interrupted process loses as much as thousands of short messages.
+// The number of rounds that takes about `seconds`. `run(rounds)` runs them and returns their time in seconds, which must
+// be the same on all processes. The result is extrapolated from rounds that take at least a tenth of `seconds`, in two
+// measurements in a row: the first messages also connect, register and open further NICs, and an interruption of the
+// process costs as much as thousands of short messages.
 template <class Run>
 int rounds_to_fill(double seconds, Run run) {
   int rounds = 1;

@@ -1,6 +1,7 @@
 #include "usage.hpp"
 
-#include "efa_presence.hpp"
+#include "fabric/efa_presence.hpp"
+#include "state.hpp"
 
 namespace efa {
 namespace {
@@ -12,25 +13,20 @@ std::string library_version() {
 
 // "Open MPI 5.0.7", as it is found at run time.
 std::string mpi_version(const efa_transport* t) {
-  return t->config.mpi ? t->config.mpi : "MPI's version unknown";
+  return t->config.mpi ? t->config.mpi : "MPI version unknown";
 }
 
-std::string protocols(const efa_transport* t) {
-  const Protocols& p = t->protocols;
-  return "inject up to " + std::to_string(p.inject_limit) + " bytes, eager up to " +
-         std::to_string(p.eager_limit) + " (noncontiguous " + std::to_string(p.eager_limit_packed) + ")" +
-         (p.eager_limit_alone > p.eager_limit && !p.pulls
-              ? ", the only long one up to " + std::to_string(p.eager_limit_alone)
-              : "") +
-         ", then rendezvous: " +
-         (p.pulls ? "RDMA reads from " + std::to_string(p.pull_limit) + " on, of at most " +
-                        std::to_string(p.read) + ", else "
-                  : "") +
-         "pieces of " + std::to_string(p.piece) + " (noncontiguous " + std::to_string(p.staging) + "), " +
-         std::to_string(p.window) + " in flight";
+MessagePart protocols(const efa_transport* t) {
+  const Protocols& protocols = t->protocols;
+  const bool alone = protocols.eager_limit_alone > protocols.eager_limit && !protocols.pulls;
+  return msg::protocol_limits(
+      protocols.inject_limit, protocols.eager_limit, protocols.eager_limit_packed,
+      alone ? msg::protocol_alone(protocols.eager_limit_alone) : MessagePart(),
+      protocols.pulls ? msg::protocol_reads(protocols.pull_limit, protocols.read) : MessagePart(),
+      protocols.piece, protocols.staging, protocols.window);
 }
 
-// "4 EFA NICs"; other providers count network interfaces, or nothing that deserves the name.
+// "4 EFA NICs"; network interfaces for other providers; no NIC for shared memory.
 std::string nics_of_node(const efa_transport* t, const NicPick& nic) {
   if (t->traits->one_node) return "no NIC";
   return counted(static_cast<int>(nic.usable), t->traits->name == "efa" ? "EFA NIC" : "network interface");
@@ -38,36 +34,36 @@ std::string nics_of_node(const efa_transport* t, const NicPick& nic) {
 
 }  // namespace
 
-std::string process_line(const efa_transport* t, const NicPick& nic) {
-  std::string nics = t->rail.nic();
-  for (const auto& rail : t->more_rails) nics += std::string("+") + rail->nic();
-  return "rank " + std::to_string(t->config.self.world_rank) + " on host " + t->config.hostname +
-         ": provider " + t->rail.provider() + " (" + library_version() + "), NIC " + nics + " (" +
-         (nic.place.empty() ? "no PCI device" : nic.place) + "), " + nics_of_node(t, nic) +
-         " on this node; " + protocols(t) + "; " + mpi_version(t);
+UserMessage process_line(const efa_transport* t, const NicPick& nic) {
+  std::string nics = t->rails.first.nic();
+  for (const auto& rail : t->rails.more) nics += std::string("+") + rail->nic();
+  return msg::process_summary(t->config.self.world_rank, t->config.hostname, t->rails.first.provider(),
+                              library_version(), nics, nic.place.empty() ? "no PCI device" : nic.place,
+                              nics_of_node(t, nic), protocols(t), mpi_version(t));
 }
 
-std::string job_line(const efa_transport* t, const NicPick& nic) {
-  return "summary: " + counted(t->config.world_ranks, "rank") + ", " + std::to_string(t->config.local_ranks) +
-         " on the first node (" + t->config.hostname + "); provider " + t->rail.provider() + " (" +
-         library_version() + "), " + nics_of_node(t, nic) + " per node, " +
-         counted(static_cast<int>(t->rail_count()), "rail") + " per rank; " + protocols(t) + "; " +
-         mpi_version(t);
+UserMessage job_line(const efa_transport* t, const NicPick& nic) {
+  return msg::job_summary(counted(t->config.world_ranks, "rank"), t->config.local_ranks, t->config.hostname,
+                          t->rails.first.provider(), library_version(), nics_of_node(t, nic),
+                          counted(static_cast<int>(t->rails.count()), "rail"), protocols(t), mpi_version(t));
 }
 
-void say_what_is_used(efa_transport* t, Discovery& discovery, const Wish& wish, const NicPick& nic) {
-  t->report(EFA_REPORT_VERBOSE, process_line(t, nic));
+void describe_usage(efa_transport* t, Discovery& discovery, const ProviderRequest& request,
+                    const NicPick& nic) {
+  t->usage.push_back(process_line(t, nic));
   if (t->config.self.world_rank != 0) return;
-  const std::string provider = t->rail.provider();
+  const std::string provider = t->rails.first.provider();
   if (provider != "efa") {
-    const std::string unused = unused_efa(look_for_efa(discovery), wish, provider);
-    t->report(EFA_REPORT_NOTICE, !unused.empty()
-                                     ? unused
-                                     : "no EFA device is used: MPI messages go over libfabric's provider " +
-                                           provider + " (" + library_version() + ")");
+    const UserMessage unused = unused_efa(detect_efa(&discovery), request, provider);
+    t->usage.push_back(unused.empty() ? msg::no_efa_device(provider, library_version()) : unused);
   }
-  if (t->config.options.summary) t->report(EFA_REPORT_NOTICE, job_line(t, nic));
-  if (!nic.hint.empty()) t->report(EFA_REPORT_VERBOSE, nic.hint);
+  if (t->config.options.summary) t->usage.push_back(job_line(t, nic));
+  if (!nic.hint.empty()) t->usage.push_back(nic.hint);
 }
 
 }  // namespace efa
+
+extern "C" void efa_say_what_is_used(efa_transport* t) {
+  for (const auto& message : t->usage) t->report(message);
+  t->usage.clear();
+}

@@ -1,19 +1,19 @@
-// What a job uses, in words: a line for each process at verbosity 1, a line for the job on request, and a hint where EFA
-// is not used.
+// What a job uses, as text: a line per process at verbosity 1, a line per job on request, and a notice if EFA is not used.
 #pragma once
 
 #include <string>
 
-#include "nic_choice.hpp"
-#include "transport.hpp"
+#include "fabric/nic_choice.hpp"
+#include "state.hpp"
 
 namespace efa {
 
 // "rank 3 on host b: provider efa (libfabric 2.1), NIC rdmap0s6 (...), 1 of 4 on this node; ...".
-std::string process_line(const efa_transport* t, const NicPick& nic);
-// The same of the whole job, as its first process sees it.
-std::string job_line(const efa_transport* t, const NicPick& nic);
-// Says all of it that the parameters ask for.
-void say_what_is_used(efa_transport* t, Discovery& discovery, const Wish& wish, const NicPick& nic);
+UserMessage process_line(const efa_transport* t, const NicPick& nic);
+// The same for the job, from its first process.
+UserMessage job_line(const efa_transport* t, const NicPick& nic);
+// Prepares what efa_say_what_is_used() says: all of it that the parameters ask for.
+void describe_usage(efa_transport* t, Discovery& discovery, const ProviderRequest& request,
+                    const NicPick& nic);
 
 }  // namespace efa

@@ -1,5 +1,6 @@
 /* The component: its descriptor, when it offers itself, and setting up and closing the one module. */
 #include "mtl_efa.h"
+#include "thread_sanitizer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,17 +11,16 @@
 
 static int component_register(void)
 {
+    mtl_efa_register_performance_variables();
     return mtl_efa_register_parameters();
 }
 
 static int component_open(void)
 {
-    char why[512];
+    efa_user_message why;
 
-    if (!mtl_efa_abi_matches(why, sizeof why)) {
-        if (mtl_efa_speaks_for_node()) {
-            mtl_efa_report(EFA_REPORT_WARNING, why);
-        }
+    if (!mtl_efa_abi_matches(&why)) {
+        mtl_efa_report_once(&why);
         return OPAL_ERR_NOT_AVAILABLE;
     }
     return OMPI_SUCCESS;
@@ -31,29 +31,27 @@ static int component_close(void)
     return OMPI_SUCCESS;
 }
 
-static bool speaks_for_job(void)
+static bool is_first_of_job(void)
 {
     return 0 == OMPI_PROC_MY_NAME->vpid;
 }
 
-/* Usable with an EFA NIC, or when the user asked for it; otherwise it is not there, silently unless the
- * machine has an EFA device that something keeps from being used. */
+/* The component is usable with an EFA NIC, or if the user named it. Otherwise it declines; with a message
+ * only if the machine has an EFA device that cannot be used. */
 static int component_query(mca_base_module_t **module, int *priority)
 {
-    char why[512];
+    efa_user_message why;
 
     *module = NULL;
     *priority = -1;
     if (!mtl_efa_named_by_user() && !efa_available(&mtl_efa_options)) {
-        if (speaks_for_job() && efa_unused(&mtl_efa_options, why, sizeof why)) {
-            mtl_efa_report(EFA_REPORT_NOTICE, why);
+        if (is_first_of_job() && efa_unused(&mtl_efa_options, &why)) {
+            mtl_efa_report(&why);
         }
         return OPAL_ERR_NOT_AVAILABLE;
     }
-    if (!efa_options_check(&mtl_efa_options, why, sizeof why)) {
-        if (mtl_efa_speaks_for_node()) {
-            mtl_efa_report(EFA_REPORT_ERROR, why);
-        }
+    if (!efa_options_check(&mtl_efa_options, &why)) {
+        mtl_efa_report_once(&why);
         mtl_efa_abort();
     }
     *module = (mca_base_module_t *) &mtl_efa;
@@ -63,60 +61,95 @@ static int component_query(mca_base_module_t **module, int *priority)
 
 static int progress(void)
 {
+    mtl_efa_called();
     return efa_progress(mtl_efa.transport);
 }
 
-static void report_once_per_node(efa_severity severity, const char *text)
+static int progress_packets(void)
 {
-    if (EFA_REPORT_ERROR != severity || mtl_efa_speaks_for_node()) {
-        mtl_efa_report(severity, text);
+    mtl_efa_called();
+    return efa_progress_packets(mtl_efa.transport);
+}
+
+/* The functions of the fast path, for the path that the transport has chosen. */
+static void choose_path(bool packets)
+{
+    mtl_efa.super.mtl_send = packets ? mtl_efa_send_packets : mtl_efa_send;
+    mtl_efa.super.mtl_isend = packets ? mtl_efa_isend_packets : mtl_efa_isend;
+    mtl_efa.super.mtl_irecv = packets ? mtl_efa_irecv_packets : mtl_efa_irecv;
+    mtl_efa.progress = packets ? progress_packets : progress;
+}
+
+static void report_once_per_node(const efa_user_message *message)
+{
+    if (EFA_REPORT_ERROR == message->severity || EFA_REPORT_WARNING == message->severity) {
+        mtl_efa_report_once(message);
+    } else {
+        mtl_efa_report(message);
     }
+}
+
+/* "Open MPI 5.0.7, pml cm, mtl efa". pml/cm is the only one that uses an MTL. */
+static const char *mpi_layers(void)
+{
+    static char text[128];
+
+    snprintf(text, sizeof text, "%s, pml cm, mtl efa", mtl_efa_open_mpi());
+    return text;
 }
 
 static mca_mtl_base_module_t *component_init(MTL_EFA_INIT_ARGUMENTS)
 {
     efa_config config = {
         .options = mtl_efa_options,
-        .threads = mpi_threads,
+        .threads = MTL_EFA_THREADS(mpi_threads),
         .named_by_user = mtl_efa_named_by_user(),
         .all_ranks_local =
             (uint32_t) ompi_process_info.num_local_peers + 1 >= (uint32_t) ompi_process_info.num_procs,
+        .spawned = NULL != getenv("OMPI_PARENT_PORT"), /* set by MPI_Comm_spawn (ompi/dpm/dpm.c) */
         .local_rank = ompi_process_info.my_local_rank,
         .local_ranks = (int32_t) ompi_process_info.num_local_peers + 1,
         .world_ranks = (int32_t) ompi_process_info.num_procs,
-        .mpi = mtl_efa_open_mpi(),
+        .mpi = mpi_layers(),
         .hostname = ompi_process_info.nodename,
         .report = report_once_per_node,
         .fatal = mtl_efa_fatal,
+        .ends_process = mtl_efa_ends_process,
         .resolve = mtl_efa_resolve,
         .card = mtl_efa_card,
+        .find = mtl_efa_find,
         .pack = mtl_efa_pack,
         .unpack = mtl_efa_unpack,
         .segments = mtl_efa_segments,
     };
     efa_limits limits;
 
-    (void) progress_threads;
     MTL_EFA_DECLINE_DEVICE_BUFFERS();
     mtl_efa_identity(&ompi_proc_local()->super, &config.self);
     mtl_efa.transport = efa_open(&config);
     if (NULL == mtl_efa.transport) {
         if (config.named_by_user) {
-            mtl_efa_abort(); /* to go on with another transport would be a guess */
+            mtl_efa_abort(); /* the user named this component: do not use another one */
         }
         return NULL;
     }
+    mtl_efa.threads = config.threads;
+    mtl_efa_performance_variables_of(mtl_efa.transport);
     efa_set_report(mtl_efa.transport, mtl_efa_report);
     efa_limits_get(mtl_efa.transport, &limits);
     mtl_efa.super.mtl_max_tag = limits.max_tag;
-    mtl_efa.usual_contexts = MTL_EFA_USUAL_CONTEXTS(limits.max_context);
-    mtl_efa.super.mtl_max_contextid = (int) mtl_efa.usual_contexts;
+    mtl_efa.global_contexts = MTL_EFA_GLOBAL_CONTEXTS(limits.max_context);
+    mtl_efa.super.mtl_max_contextid = (int) mtl_efa.global_contexts;
     if (OMPI_SUCCESS != mtl_efa_publish()) {
-        mtl_efa_report(EFA_REPORT_ERROR, "This process's address could not be published through PMIx.");
+        MTL_EFA_SAY(publish_failed);
+        mtl_efa_performance_variables_of(NULL);
         efa_close(mtl_efa.transport);
+        mtl_efa.transport = NULL;
         return NULL;
     }
-    opal_progress_register(progress);
+    mtl_efa_prepare_one_sided(progress_threads, mpi_threads);
+    choose_path(limits.packets);
+    opal_progress_register(mtl_efa.progress);
     return &mtl_efa.super;
 }
 
@@ -125,121 +158,47 @@ static bool in_use;
 
 static int add_procs(mca_mtl_base_module_t *mtl, size_t count, ompi_proc_t **procs)
 {
-    in_use = true;
+    if (!in_use) {
+        in_use = true;
+        efa_say_what_is_used(mtl_efa.transport);
+    }
     return mtl_efa_add_procs(mtl, count, procs);
 }
 
-/* Another pml has a higher priority: mtl_efa_priority is low, or the user's wish came through another way. */
-static void say_that_another_is_used(void)
+/* Another pml has a higher priority. Worth a message if there is EFA, or if the user named this component. */
+static void report_other_pml(void)
 {
     efa_limits limits;
-    char text[256];
+    char priority[24];
+    bool efa;
 
     efa_limits_get(mtl_efa.transport, &limits);
-    if (0 != strcmp(limits.provider, "efa") || !speaks_for_job()) {
+    efa = 0 == strcmp(limits.provider, "efa");
+    if (!is_first_of_job() || (!efa && !mtl_efa_named_by_user())) {
         return;
     }
-    snprintf(text, sizeof text,
-             "EFA device found but not used: another pml of Open MPI (ob1 or ucx) was selected, since the "
-             "parameter "
-             "mtl_efa_priority is %ld. `--mca pml cm --mca mtl efa` asks for EFA.",
-             mtl_efa_options.priority);
-    mtl_efa_report(EFA_REPORT_NOTICE, text);
+    snprintf(priority, sizeof priority, "%ld", mtl_efa_options.priority);
+    if (efa) {
+        MTL_EFA_SAY(other_pml_efa, priority);
+    } else {
+        MTL_EFA_SAY(other_pml_named, priority);
+    }
 }
 
 static int module_finalize(mca_mtl_base_module_t *mtl)
 {
     (void) mtl;
     if (!in_use) {
-        say_that_another_is_used();
+        report_other_pml();
+    } else {
+        mtl_efa_statistics_of_process();
     }
-    opal_progress_unregister(progress);
+    in_use = false;
+    opal_progress_unregister(mtl_efa.progress);
+    mtl_efa_performance_variables_of(NULL);
     efa_close(mtl_efa.transport);
     mtl_efa.transport = NULL;
-    return OMPI_SUCCESS;
-}
-
-/* Numbers in use by communicators that have no global one: few, and only with MPI sessions. */
-static struct {
-    uint32_t *numbers;
-    size_t count, room;
-} unusual;
-
-static bool keep_unusual(uint32_t number)
-{
-    for (size_t i = 0; i < unusual.count; ++i) {
-        if (number == unusual.numbers[i]) {
-            return false;
-        }
-    }
-    if (unusual.count == unusual.room) {
-        size_t room = unusual.room ? 2 * unusual.room : 8;
-        uint32_t *numbers = realloc(unusual.numbers, room * sizeof *numbers);
-        if (NULL == numbers) {
-            return false;
-        }
-        unusual.numbers = numbers;
-        unusual.room = room;
-    }
-    unusual.numbers[unusual.count++] = number;
-    return true;
-}
-
-/* Open MPI refuses a communicator beyond mtl_max_contextid on its own, with an error that tells nothing
- * (MPI_ERR_INTERN), so the last one that fits is the occasion to say why. */
-static void say_that_it_was_the_last(void)
-{
-    static bool said;
-    efa_limits limits;
-    char text[512];
-
-    if (said) {
-        return;
-    }
-    said = true;
-    efa_limits_get(mtl_efa.transport, &limits);
-    snprintf(text, sizeof text,
-             "There are now %d communicators, as many as the message tags of the provider %s have room for. "
-             "Creating another one will fail (MPI_ERR_INTERN). Free communicators that are no longer used.",
-             mtl_efa.super.mtl_max_contextid, limits.provider);
-    if (mtl_efa_speaks_for_node()) {
-        mtl_efa_report(EFA_REPORT_WARNING, text);
-    }
-}
-
-static int add_comm(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm)
-{
-    uint32_t number = mtl_efa_context(comm, mtl_efa.usual_contexts);
-
-    (void) mtl;
-    if (OPAL_LIKELY(mtl_efa_has_usual_context(comm))) {
-        if (OPAL_UNLIKELY(number + 1 >= (uint32_t) mtl_efa.super.mtl_max_contextid)) {
-            say_that_it_was_the_last();
-        }
-        return number <= mtl_efa.usual_contexts ? OMPI_SUCCESS : OMPI_ERR_OUT_OF_RESOURCE;
-    }
-    if (keep_unusual(number)) {
-        return OMPI_SUCCESS;
-    }
-    mtl_efa_report(EFA_REPORT_ERROR,
-                   "A communicator made from a group (MPI sessions) has an identifier that falls on the same "
-                   "message tags as another one's, so that their messages could be mixed up. Free "
-                   "communicators that are no longer used and make it again.");
-    return OMPI_ERR_OUT_OF_RESOURCE;
-}
-
-static int del_comm(mca_mtl_base_module_t *mtl, ompi_communicator_t *comm)
-{
-    (void) mtl;
-    if (!mtl_efa_has_usual_context(comm)) {
-        uint32_t number = mtl_efa_context(comm, mtl_efa.usual_contexts);
-        for (size_t i = 0; i < unusual.count; ++i) {
-            if (number == unusual.numbers[i]) {
-                unusual.numbers[i] = unusual.numbers[--unusual.count];
-                break;
-            }
-        }
-    }
+    mtl_efa_statistics_end();
     return OMPI_SUCCESS;
 }
 
@@ -258,8 +217,8 @@ mtl_efa_module mtl_efa = {
             .mtl_imrecv = mtl_efa_imrecv,
             .mtl_improbe = mtl_efa_improbe,
             .mtl_cancel = mtl_efa_cancel,
-            .mtl_add_comm = add_comm,
-            .mtl_del_comm = del_comm,
+            .mtl_add_comm = mtl_efa_add_comm,
+            .mtl_del_comm = mtl_efa_del_comm,
         },
 };
 

@@ -1,5 +1,4 @@
-/* What a convertor describes, as the transport wants it: contiguous memory, or a layout to pack and unpack.
- */
+/* Translates a convertor for the transport: contiguous memory, or a layout to pack and unpack. */
 #include "mtl_efa.h"
 
 #include <string.h>
@@ -8,11 +7,7 @@
 
 static int refuse_device_buffer(void)
 {
-    mtl_efa_report(
-        EFA_REPORT_ERROR,
-        "A buffer in the memory of a device (GPU) was passed to MPI. This component moves host memory "
-        "only and does not copy from devices behind your back: copy it to host memory first, or use "
-        "another transport (for example `--mca pml ob1` or `--mca mtl ofi`).");
+    MTL_EFA_SAY(device_buffer);
     return OMPI_ERR_NOT_SUPPORTED;
 }
 
@@ -37,8 +32,8 @@ int mtl_efa_data_with_gaps(opal_convertor_t *convertor, mtl_efa_layout *layout, 
     return OMPI_SUCCESS;
 }
 
-/* Packs at most `size` bytes; how many, 0 on failure. The convertor stops before a predefined element that
- * does not fit as a whole. */
+/* Packs at most `size` bytes; returns their number, 0 on failure. The convertor stops before a predefined
+ * element that does not fit completely. */
 static size_t pack_some(opal_convertor_t *convertor, void *to, size_t size)
 {
     struct iovec iov = {.iov_base = to, .iov_len = size};
@@ -51,8 +46,8 @@ static size_t pack_some(opal_convertor_t *convertor, void *to, size_t size)
     return packed;
 }
 
-/* Pieces are asked for in order, and each must be full: an element that crosses the end of one is packed
- * aside, and its rest carried to the next. */
+/* Pieces are packed in order, and each must be full. An element that crosses the end of a piece is packed
+ * into `carry`, and its rest goes to the next piece. */
 bool mtl_efa_pack(void *context, size_t offset, void *to, size_t size)
 {
     mtl_efa_layout *layout = context;
@@ -104,7 +99,7 @@ bool mtl_efa_unpack(void *context, size_t offset, const void *from, size_t size)
     return unpacked == size;
 }
 
-/* The blocks that `convertor` describes, neighbours joined; 0 if they are more than fit `segments`. */
+/* The blocks that `convertor` describes, adjacent ones joined; 0 if `segments` has no room for them. */
 static uint32_t find_segments(opal_convertor_t *convertor, struct iovec *segments)
 {
     struct iovec found[MTL_EFA_SEGMENTS_MAX];

@@ -1,5 +1,5 @@
-/* Messages to a person. Open MPI 6 cannot find the help files of a component outside its tree, so texts are
- * formatted here instead of with show_help, in the form its users know. */
+/* Messages for the user. Open MPI 6 cannot find the help files of a component outside its tree, so texts are
+ * formatted here instead of with show_help, in the same form. */
 #include "mtl_efa.h"
 
 #include <stdio.h>
@@ -50,48 +50,50 @@ static void write_whole(const char *text, size_t length)
     }
 }
 
-/* One write for each message, so that those of several processes do not mix. */
-void mtl_efa_report(efa_severity severity, const char *text)
+void mtl_efa_print(const char *text)
 {
-    char out[4096];
+    write_whole(text, strlen(text));
+}
+
+/* One write for each message, so that those of several processes do not mix. The user finds an error or a
+ * warning by its name in docs/troubleshooting.md. */
+void mtl_efa_report(const efa_user_message *message)
+{
+    const bool error = EFA_REPORT_ERROR == message->severity;
+    char out[EFA_MESSAGE_SIZE + 512], head[128];
     size_t length;
 
-    if (EFA_REPORT_ERROR != severity && EFA_REPORT_WARNING != severity) {
-        length = (size_t) snprintf(out, sizeof out, "mtl_efa: %s\n", text);
+    if (!error && EFA_REPORT_WARNING != message->severity) {
+        length = (size_t) snprintf(out, sizeof out, "mtl_efa: %s\n", message->text);
         write_whole(out, length < sizeof out ? length : sizeof out - 1);
         return;
     }
     length = sizeof rule - 1;
     memcpy(out, rule, length);
-    length = append_wrapped(out, length, sizeof out - sizeof rule - 64,
-                            EFA_REPORT_ERROR == severity ? "mtl_efa: error" : "mtl_efa: warning");
-    length = append_wrapped(out, length, sizeof out - sizeof rule, text);
+    snprintf(head, sizeof head, "mtl_efa: %s [%s]", error ? "error" : "warning",
+             efa_message_name(message->id));
+    length = append_wrapped(out, length, sizeof out - sizeof rule, head);
+    length = append_wrapped(out, length, sizeof out - sizeof rule, message->text);
     memcpy(out + length, rule, sizeof rule - 1);
     write_whole(out, length + sizeof rule - 1);
 }
 
-bool mtl_efa_speaks_for_node(void)
-{
-    const char *local_rank = getenv("OMPI_COMM_WORLD_LOCAL_RANK");
-    return NULL == local_rank || 0 == strcmp(local_rank, "0");
-}
-
-static void end_job(void)
+void mtl_efa_abort(void)
 {
     ompi_rte_abort(1, NULL);
     exit(1);
 }
 
-void mtl_efa_abort(void)
+void mtl_efa_say(efa_message_id id, const char *const *values, size_t count)
 {
-    if (!mtl_efa_speaks_for_node()) {
-        sleep(3); /* or the end of this process ends the job before the first one has said why */
-    }
-    end_job();
+    efa_user_message message;
+
+    efa_message_make(&message, id, values, count);
+    mtl_efa_report(&message);
 }
 
-void mtl_efa_fatal(const char *text)
+void mtl_efa_fatal(const efa_user_message *message)
 {
-    mtl_efa_report(EFA_REPORT_ERROR, text);
-    end_job();
+    mtl_efa_report(message);
+    mtl_efa_abort();
 }

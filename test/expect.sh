@@ -1,10 +1,11 @@
-# For scripts that run programs and judge what they print; sourced. `run` leaves $status, $work/out and $work/err.
+# Functions for scripts that run programs and check their output; to be sourced. `run` sets $status, and writes $work/out and
+# $work/err.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
 if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 
-# parse_build "$@"   The one argument that these scripts have: --build DIR, into $build.
+# parse_build "$@"   Parses the arguments of these scripts, --build DIR, into $build.
 parse_build() {
   if [ $# != 2 ] || [ "$1" != --build ] || ! build=$(cd "$2" && pwd); then
     echo "usage: ${0#"$tree/"} --build DIR" >&2
@@ -12,7 +13,7 @@ parse_build() {
   fi
 }
 
-# expect NAME CONDITION...   CONDITION is a command; the last run's output is shown if it fails.
+# expect NAME CONDITION...   CONDITION is a command. If it fails, the output of the last run is printed.
 expect() {
   local name=$1
   shift
@@ -31,12 +32,12 @@ run() {
   timeout 60 "$@" >"$work/out" 2>"$work/err"
   status=$?
 }
-# The message as one line, since it is wrapped for the terminal.
+# Whether stderr has the text. Messages are wrapped at the terminal's width, so lines are joined.
 says() { tr -s '\n ' '  ' <"$work/err" | grep -qF -- "$1"; }
-# Of the last run on the software device, with --stats-json "$work/stats".
+# A counter of the last run on the software EFA device, with --stats-json "$work/stats".
 counter() { sed -n '/"total"/,$p' "$work/stats" | grep -o "\"$1\": [0-9]*" | head -n 1 | tr -dc 0-9; }
 moved() { [ "$(counter "$1")" -gt 0 ]; }
-# Before 1.18 libfabric does not tell whether it emulates RDMA reads, so mtl_efa uses none.
+# Before 1.18 libfabric does not tell whether it emulates RDMA read, so mtl_efa does not use it.
 reads_by_rdma() { [ "$(printf '%s\n' 1.18 "$(fi_info --version | sed -n 's/^libfabric: //p')" | sort -V | head -n 1)" = 1.18 ]; }
 silent() { [ ! -s "$work/err" ]; }
 ended() { [ "$(grep -c '^end of test' "$work/out")" = 2 ]; }

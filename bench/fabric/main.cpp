@@ -107,7 +107,7 @@ Options parse(int argc, char** argv) {
   return options;
 }
 
-// Each process to a core of its own, as mpirun binds its ranks; not where there are too few.
+// Binds each process to its own core, as mpirun does, if there are enough.
 void bind_to_core() {
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) < 2) return;
@@ -129,12 +129,12 @@ int main(int argc, char** argv) {
   if (memory == MAP_FAILED) die("mmap");
   sides = static_cast<Side*>(memory);
   const pid_t parent = getpid();
-  const pid_t child = fork();  // before libfabric is used: each process is as if started alone
+  const pid_t child = fork();  // before libfabric is used, so that each process initializes it
   if (child < 0) die("fork");
   self = child == 0 ? 1 : 0;
   bind_to_core();
   if (child == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);  // a peer that failed shall not leave the other waiting
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  // if one process fails, the other must not wait for it
     if (getppid() != parent) return 1;
     measure(options);
     return 0;

@@ -48,7 +48,7 @@ Pair::Pair(const Options& options) : bytes_(std::max<size_t>(options.max_size, 4
       FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY | FI_MR_ENDPOINT;
   hints->domain_attr->threading = FI_THREAD_DOMAIN;
   hints->fabric_attr->prov_name = strdup(options.provider.c_str());
-  // tcp;ofi_rxm has no address of its own: the loopback's.
+  // tcp;ofi_rxm needs an address: that of the loopback.
   const char* node = options.provider.find("tcp") != std::string::npos ? "127.0.0.1" : nullptr;
   check(fi_getinfo(FI_VERSION(1, 17), node, nullptr, node != nullptr ? FI_SOURCE : 0, hints, &list_),
         "fi_getinfo");

@@ -1,4 +1,4 @@
-// Two processes with an endpoint each on every NIC, and what they post to each other.
+// Two processes with one endpoint on each NIC, and the operations between them.
 #pragma once
 
 #include <rdma/fabric.h>
@@ -25,7 +25,7 @@ struct Options {
   size_t nics = 1;
   size_t min_size = 1, max_size = 4 << 20;
   int iterations = 1000, warmup = 50, window = 64;
-  double seconds = 0;  // for each size, if set, instead of a number of iterations
+  double seconds = 0;  // if set, the time for each size, instead of a number of iterations
   bool validate = false;
 };
 
@@ -33,14 +33,14 @@ struct Options {
 [[noreturn]] void die(const std::string& what);
 void check(ssize_t result, const char* call);
 
-// What the two processes tell each other, and where they wait for one another; memory that both map.
+// Memory that both processes map: what they exchange, and barriers.
 struct Side {
   std::atomic<uint64_t> arrived{0};
   size_t address_bytes[kMaxNics];
   unsigned char address[kMaxNics][kAddressBytes];
   uint64_t base[kMaxNics];
   uint64_t key[kMaxNics];
-  double taken;  // by the last run, seconds; process 0's counts
+  double taken;  // by the last run, seconds; that of process 0 is used
 };
 extern Side* sides;
 extern int self;  // 0 or 1
@@ -65,7 +65,7 @@ class Pair {
   explicit Pair(const Options& options);
   ~Pair();
 
-  // Posts retry while the provider has no room, and poll meanwhile.
+  // Posts are retried while the provider has no room, and poll meanwhile.
   void send(size_t n, uint64_t tag) {
     over_parts(n, [&](Nic& nic, size_t offset, size_t length) {
       if (length <= nic.inject) {
@@ -96,7 +96,7 @@ class Pair {
   void wait_all() {
     while (completed_ < posted_) poll();
   }
-  // Waits for everything, and serves the peer until it is done too.
+  // Waits for all operations, and makes progress for the peer until it is done too.
   void meet() {
     wait_all();
     const uint64_t step = sides[self].arrived.fetch_add(1) + 1;

@@ -1,4 +1,4 @@
-// What is measured: ping-pong, windows of messages, reads.
+// The patterns: ping-pong, windows of messages, reads.
 #include "patterns.hpp"
 
 #include <algorithm>

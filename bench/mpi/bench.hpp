@@ -1,4 +1,4 @@
-// What all benchmarks share: options, buffers, timing, and output in the form of OSU's benchmarks.
+// Common to all benchmarks: options, buffers, timing, and output in the form of OSU's benchmarks.
 #pragma once
 
 #include <mpi.h>
@@ -17,7 +17,7 @@ struct Options {
   size_t least = 1, most = 4 << 20;  // message sizes, bytes
   int iterations = -1;               // -1: the benchmark's own number
   int warmup = -1;
-  double seconds = 0;  // if set, so long for each size, instead of a number of iterations
+  double seconds = 0;  // if set, the time for each size, instead of a number of iterations
   int window = 64;     // messages in flight, of benchmarks that stream
   int threads = 2;
   bool verify = false;

@@ -1,5 +1,5 @@
-// Noncontiguous data: its ping-pong, beside the same number of contiguous bytes and beside MPI_Pack and
-// MPI_Unpack alone, which a user could have called; and how much memory the MPI library took for it.
+// Noncontiguous data: ping-pong, compared with the same number of contiguous bytes and with MPI_Pack and MPI_Unpack
+// alone; and the memory that the MPI library used.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kTag = 1, kRoundTrips = 1000;
 
-// A type of `size` bytes in all, at least nearly; every layout has as much gap as data.
+// A type with about `size` bytes of data; every layout has as many bytes of gaps as of data.
 MPI_Datatype make_type(const std::string& layout, size_t size) {
   MPI_Datatype type;
   auto vector_of = [&](int block) {
@@ -57,7 +57,7 @@ double status_mib(const char* name) {
   return 0;
 }
 
-// Makes the peak of resident memory begin anew (proc(5), clear_refs).
+// Resets the peak of resident memory (proc(5), clear_refs).
 void reset_peak() {
   std::ofstream("/proc/self/clear_refs") << "5";
 }

@@ -1,6 +1,6 @@
 // mpi_bench BENCHMARK [OPTIONS]     MPI benchmarks in the form of OSU's: a header, then size and value.
 //
-// Plain MPI, so that any MPI library can run it; bench/compare does so with all that this machine has.
+// Plain MPI, so that any MPI library can run it; bench/compare runs it with those that are installed.
 #include <getopt.h>
 
 #include <cstdio>
@@ -54,14 +54,14 @@ const Entry* find(const char* name) {
   return nullptr;
 }
 
-// A whole number in a range; false if it is none.
+// Parses an integer in a range; false if it is not one.
 bool number(const char* text, long least, long most, long& value) {
   char* end = nullptr;
   value = std::strtol(text, &end, 10);
   return end != text && *end == 0 && value >= least && value <= most;
 }
 
-// False, after a word, if the command line makes no sense.
+// False, after a message, if the command line is invalid.
 bool parse(int argc, char** argv, bench::Options& o) {
   constexpr long kMost = 1L << 31;
   for (int c; (c = getopt(argc, argv, "m:i:x:T:W:t:l:ch")) != -1;) {
@@ -103,13 +103,13 @@ bool parse(int argc, char** argv, bench::Options& o) {
         return false;
     }
     if (!fine) {
-      std::fprintf(stderr, "mpi_bench: -%c %s makes no sense\n", c, optarg);
+      std::fprintf(stderr, "mpi_bench: invalid value: -%c %s\n", c, optarg);
       return false;
     }
   }
   if (optind < argc) o.benchmark = argv[optind];
   if (!find(o.benchmark.c_str())) {
-    std::fprintf(stderr, "mpi_bench: \"%s\" is no benchmark\n", o.benchmark.c_str());
+    std::fprintf(stderr, "mpi_bench: unknown benchmark \"%s\"\n", o.benchmark.c_str());
     return false;
   }
   return true;

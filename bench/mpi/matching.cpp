@@ -1,4 +1,4 @@
-// What costs matching and locks: unexpected messages, and threads.
+// Costs of matching and locks: unexpected messages, and threads.
 #include <thread>
 #include <vector>
 
@@ -12,8 +12,8 @@ constexpr int kWindows = 200, kRoundTrips = 5000;
 
 }  // namespace
 
-// Time of each message from its sending to its late receive. The message "go" comes after the whole window:
-// once it is there, so are all the others, and no receive was posted for them.
+// Time per message when all receives are posted late. The message "go" is sent after the whole window, so all messages
+// of the window have arrived before it, without a posted receive.
 void unexpected(Bench& b) {
   b.title("Unexpected Message Test, window " + std::to_string(b.options.window), "          us per message");
   const int window = b.options.window;
@@ -42,7 +42,7 @@ void unexpected(Bench& b) {
   });
 }
 
-// Threads of rank 0 each play with one of rank 1, each pair with a tag of its own.
+// Ping-pong between threads of rank 0 and rank 1, one tag per pair.
 void threads_latency(Bench& b) {
   b.title("Latency Test, " + std::to_string(b.options.threads) + " threads", "          Latency (us)");
   const int threads = b.options.threads;

@@ -1,5 +1,5 @@
-// How much of a transfer goes on while the processor computes: both ranks post a send and a receive, compute
-// for as long as the transfer alone takes, and then wait.
+// How much of a transfer overlaps with computation: both ranks post a send and a receive, compute for as long as the
+// transfer alone takes, and then wait.
 #include <algorithm>
 
 #include "bench.hpp"

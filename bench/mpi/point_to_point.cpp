@@ -7,9 +7,9 @@ namespace bench {
 namespace {
 
 constexpr int kTag = 1, kAnswer = 2;
-constexpr int kRoundTrips = 10000, kWindows = 200;  // as many as OSU's, or nearly
+constexpr int kRoundTrips = 10000, kWindows = 200;  // about as many as OSU's
 
-// Who talks with whom: the lower half of the ranks with the upper half, or only ranks 0 and 1.
+// The pairs: the lower half of the ranks with the upper half, or only ranks 0 and 1.
 struct Pair {
   Pair(const Bench& b, bool all) {
     const int half = all ? b.ranks / 2 : 1;
@@ -20,8 +20,8 @@ struct Pair {
       peer = b.rank - half;
     }
   }
-  bool first = false;  // begins
-  int peer = -1;       // -1: takes no part
+  bool first = false;  // sends first
+  int peer = -1;       // -1: not in a pair
 };
 
 void ping_pong(Bench& b, const Pair& pair, size_t size, int i, bool wildcard) {
@@ -50,7 +50,7 @@ void ping_pongs(Bench& b, const char* title, bool all, bool wildcard) {
   });
 }
 
-// A window of messages to the peer, or from it, that ends with its answer.
+// A window of messages to or from the peer, followed by an answer.
 void stream(Bench& b, const Pair& pair, size_t size, int i, bool both, std::vector<MPI_Request>& requests) {
   if (pair.peer < 0) return;
   const int length = static_cast<int>(size);
@@ -79,7 +79,7 @@ void streams(Bench& b, const char* title, bool all, bool both, bool rate) {
   requests.reserve(2 * static_cast<size_t>(b.options.window));
   b.for_sizes([&](size_t size) {
     const double each = b.time(size, kWindows, [&](int i) { stream(b, pair, size, i, both, requests); });
-    // Pairs that take different times: the rates add up.
+    // Pairs take different times, so the rates are added.
     const double messages = sum(b, pair.first ? b.options.window * (both ? 2 : 1) / each : 0);
     const double rate_mb = messages * static_cast<double>(size) / 1e6;
     if (rate)

@@ -1,4 +1,4 @@
-/* Everything in which Open MPI's series differ, for the rest of the shim to be written once. */
+/* All differences between Open MPI's series; the rest of the component is the same for all. */
 #pragma once
 
 #include "ompi_config.h"
@@ -13,6 +13,7 @@
 #include "ompi/mca/rte/rte.h"
 #include "opal/mca/pmix/pmix.h"
 #elif MTL_EFA_SERIES == 500
+#include "ompi/runtime/mpiruntime.h"
 #include "ompi/runtime/ompi_rte.h"
 #include "opal/mca/accelerator/accelerator.h"
 #include "opal/mca/pmix/pmix-internal.h"
@@ -20,8 +21,8 @@
 #error "mtl_efa knows Open MPI 4.1 and 5.0; these headers are of another series"
 #endif
 
-/* FAST: a function of the data path; everything it calls becomes part of it, also from common/, but what is
- * SLOW. */
+/* FAST: a function of the data path; all functions that it calls are inlined, also those of common/, except
+ * SLOW ones. */
 #define MTL_EFA_FAST __attribute__((flatten))
 #define MTL_EFA_SLOW __attribute__((noinline))
 
@@ -34,12 +35,59 @@
 #define MTL_EFA_DECLINE_DEVICE_BUFFERS() (*accelerator_support = false)
 #endif
 
+/* Whether several threads may call from the beginning, and whether that came later: 5.0 tells mtl_init the
+ * level of MPI_Init_thread only. The level of a session is in opal_using_threads(), from before mtl_init or
+ * before its first communicator is added; a transport that a session opens may serve others with threads of
+ * their own. */
+#if MTL_EFA_SERIES == 401
+#define MTL_EFA_THREADS(mpi_threads) (mpi_threads)
+#define MTL_EFA_THREADS_CAME()       false
+#else
+#define MTL_EFA_THREADS(mpi_threads) \
+    ((mpi_threads) || opal_using_threads() || OMPI_MPI_STATE_INIT_STARTED != ompi_mpi_state)
+#define MTL_EFA_THREADS_CAME() opal_using_threads()
+#endif
+
+/* The last member of mca_mtl_base_component_2_0_0_t. 5.0 sets accelerator_support itself, from what mtl_init
+ * says. */
+#if MTL_EFA_SERIES == 401
+#define MTL_EFA_COMPONENT_LAST mtl_init
+#else
+#define MTL_EFA_COMPONENT_LAST accelerator_support
+#endif
+
+/* For abi.c; 4.1 reaches PMIx through a table of functions. */
+#if MTL_EFA_SERIES == 401
+#define MTL_EFA_CHECKED_OBJECTS(CHECK)         \
+    CHECK(orte_proc_info_t, orte_process_info) \
+    CHECK(opal_pmix_base_module_t, opal_pmix)
+#else
+#define MTL_EFA_CHECKED_OBJECTS(CHECK) CHECK(opal_process_info_t, opal_process_info)
+#endif
+
 /* Scope of what is published to all processes. */
 #if MTL_EFA_SERIES == 401
 #define MTL_EFA_MODEX_GLOBAL OPAL_PMIX_GLOBAL
 #else
 #define MTL_EFA_MODEX_GLOBAL PMIX_GLOBAL
 #endif
+
+/* Whether this process has published the key in an earlier opening of MPI. 4.1 has one opening only. */
+static inline bool mtl_efa_has_published(const char *key)
+{
+#if MTL_EFA_SERIES == 401
+    (void) key;
+    return false;
+#else
+    uint8_t *value = NULL;
+    size_t size;
+    int rc;
+
+    OPAL_MODEX_RECV_STRING_IMMEDIATE(rc, key, &OPAL_PROC_MY_NAME, &value, &size);
+    free(value);
+    return PMIX_SUCCESS == rc;
+#endif
+}
 
 /* mtl_flags. 5.0: communicators made from groups (MPI sessions) have a number of their own on each process;
  * pml/cm only allows them to an MTL that says so. */
@@ -55,12 +103,12 @@
  * part counts down from 2^32, Open MPI's part is 0 but for intercommunicators. Two that fall on one number
  * are refused when the second is made (component.c). `most` is the greatest number that fits a tag. */
 #if MTL_EFA_SERIES == 401
-#define MTL_EFA_USUAL_CONTEXTS(most) (most)
+#define MTL_EFA_GLOBAL_CONTEXTS(most) (most)
 #else
-#define MTL_EFA_USUAL_CONTEXTS(most) ((most) >> 1)
+#define MTL_EFA_GLOBAL_CONTEXTS(most) ((most) >> 1)
 #endif
 
-static inline bool mtl_efa_has_usual_context(const ompi_communicator_t *comm)
+static inline bool mtl_efa_has_global_context(const ompi_communicator_t *comm)
 {
 #if MTL_EFA_SERIES == 401
     (void) comm;
@@ -70,7 +118,7 @@ static inline bool mtl_efa_has_usual_context(const ompi_communicator_t *comm)
 #endif
 }
 
-/* The communicator's number, equal on all its processes. `usual` is MTL_EFA_USUAL_CONTEXTS. */
+/* The communicator's number, equal on all its processes. `usual` is MTL_EFA_GLOBAL_CONTEXTS. */
 static inline uint32_t mtl_efa_context(const ompi_communicator_t *comm, uint32_t usual)
 {
 #if MTL_EFA_SERIES == 401

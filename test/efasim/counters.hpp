@@ -1,5 +1,5 @@
-// What the device counts, per queue pair; a NIC's counters are the sums over its queue pairs, also those that
-// are gone. One table gives the names that tests and --stats show.
+// The device's counters, per queue pair. A NIC's counters are the sums over its queue pairs, destroyed ones included.
+// One table has the names that tests and --stats use.
 #pragma once
 
 #include <atomic>
@@ -56,8 +56,8 @@ inline constexpr CounterName kCounterNames[kNumCounters] = {
     {"engine", "times that the device's own thread moved something because the program did not poll"},
 };
 
-// Written by the owner of the queue pair only, under its lock, but for the two *_served/_received counters of
-// RDMA, which the peer's process adds to; hence atomic adds there and plain stores here.
+// Written only by the owner of the queue pair, under its lock, with plain stores. Exception: the two counters
+// *_served and *_received of RDMA, to which the peer's process adds atomically.
 struct Counters {
   std::atomic<uint64_t> values[kNumCounters];
 

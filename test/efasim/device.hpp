@@ -34,7 +34,7 @@ inline uint64_t now_ns() {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
-// Held for less than a microsecond as a rule; yields, as there may be more threads than cores.
+// Usually held for less than a microsecond; yields, because there may be more threads than cores.
 class SpinLock {
  public:
   bool try_lock() { return !held_.exchange(true, std::memory_order_acquire); }
@@ -62,7 +62,7 @@ struct Context {
   std::mutex mutex;  // of what follows
   unsigned num_cqs = 0;
   std::vector<struct AhSlot*> handles;         // by ahn
-  std::atomic<uint16_t> ahn_of_nic[kMaxNics];  // what `slid` of a receive says; kNoAhn if there is no handle
+  std::atomic<uint16_t> ahn_of_nic[kMaxNics];  // reported as `slid` of a receive; kNoAhn if there is no handle
 
   static constexpr uint16_t kNoAhn = 0xffff;
   static Context& of(ibv_context* context) {
@@ -77,11 +77,11 @@ struct Pd {
   static Pd& of(ibv_pd* pd) { return *reinterpret_cast<Pd*>(pd); }
 };
 
-// One number per peer GID and context, as the hardware has it; several ibv_ah share it.
+// One number per peer GID and context, as in hardware; several ibv_ah share it.
 struct AhSlot {
   uint8_t gid[16];
   unsigned users = 0;
-  uint32_t nic_id = kNoNic;  // kNoNic: nothing at that address when the handle was made
+  uint32_t nic_id = kNoNic;  // kNoNic: no NIC had that address when the handle was created
 };
 
 struct Ah {
@@ -130,9 +130,9 @@ struct Cq {
   std::vector<Qp*> qps;
   Completion current{};
   unsigned idle_polls = 0;         // in a row
-  std::atomic<uint64_t> polls{0};  // that found nothing ready; the engine sees by it whether the program polls
+  std::atomic<uint64_t> polls{0};  // that found nothing ready; shows the engine whether the program polls
   std::atomic<int> users{0};
-  std::atomic<bool> armed{false};  // the next completion makes an event
+  std::atomic<bool> armed{false};  // the next completion generates an event
   std::atomic<bool> overrun{false};
 
   bool push(const Completion& completion);  // false: no room
@@ -165,9 +165,9 @@ struct SendWr {
   uint8_t num_sge;
   uint8_t retries;  // RNR so far
   bool is_inline;
-  bool at_peer;    // a packet is in a peer's ring, or packets of RDMA are
-  Status forced;   // by a fault: what the answer will be
-  uint32_t epoch;  // of the housekeeping when it left: how old, without reading a clock
+  bool at_peer;    // packets of it are in a peer's ring
+  Status forced;   // the answer, if a fault decides it
+  uint32_t epoch;  // number of the housekeeping when it was sent: its age, without reading a clock
   uint32_t length;
   uint32_t imm;
   uint32_t nic_id;
@@ -176,9 +176,9 @@ struct SendWr {
   uint32_t rkey;
   uint64_t remote_address;
   uint64_t ack_due;    // link model: when the acknowledgement arrives; 0 without one
-  uint64_t moved;      // RDMA: bytes that are through (by cross-memory attach) or under way (in packets)
+  uint64_t moved;      // RDMA: bytes copied (by cross-memory attach) or sent (in packets)
   uint64_t confirmed;  // RDMA in packets: bytes acknowledged or received
-  Status failed;       // RDMA in packets: first error, reported when nothing is under way any more
+  Status failed;       // RDMA in packets: first error, reported when no packet is in flight any more
   uint32_t in_flight;  // RDMA in packets
   RemoteQp* remote;
   ibv_sge sge[kMaxSge];
@@ -200,9 +200,9 @@ struct Qp {
   bool unsolicited_write_recv = false;
   uint64_t send_ops = 0;  // enum ibv_qp_create_send_ops_flags; what the creator asked for
   uint32_t max_inline = 0, max_send_sge = 0, max_recv_sge = 0;
-  uint32_t rnr_retry = 7;   // 7: without end
-  uint64_t polls_seen = 0;  // the engine's: of both completion queues, when it last looked
-  SpinLock lock;            // of all that follows, but for progress()'s look
+  uint32_t rnr_retry = 7;   // 7: unlimited
+  uint64_t polls_seen = 0;  // polls of both completion queues when the engine last checked
+  SpinLock lock;            // protects all that follows, except work_visible()
 
   // verbs_qp.cpp: state
   void allocate(uint32_t send_depth, uint32_t receive_depth);
@@ -220,16 +220,17 @@ struct Qp {
   void violation(const char* what, uint64_t a = 0, uint64_t b = 0);
 
   // queue_pair_progress.cpp
-  // Anybody may call; does nothing when another thread is at it. `by_engine`: the program does not poll.
+  // Any thread may call it; does nothing if another thread is in it. `by_engine`: the program does not poll.
   void progress(bool by_engine);
-  // When the engine must look again although nobody knocks; ~0: never. The lock is held.
+  // When the engine must check again without being woken; ~0: never. The lock is held.
   uint64_t next_due() const;
+  uint64_t cut_off_since(const SendWr& wr) const;  // when its own or its peer's link went down; 0: both are up
   void housekeeping();  // every kHousekeepingNs: looks for dead peers; the lock is held
   void flush();         // all outstanding work requests complete with kFlushed; the lock is held
 
   // receive.cpp
   void receive();
-  void reject_all(Status status);  // answers what lies in the ring, when the queue pair goes
+  void reject_all(Status status);  // answers the packets in the ring when the queue pair is destroyed
 
   static Qp& of(ibv_qp* qp) { return *reinterpret_cast<Qp*>(qp); }
   static Qp& of(ibv_qp_ex* qp) { return *reinterpret_cast<Qp*>(qp); }
@@ -267,7 +268,7 @@ struct Qp {
   void complete(uint32_t index, Status status);
   void push_completion(Cq& cq, const Completion& completion);
   void make_runnable(uint32_t index) { runnable_.push_back({index, send_[index].sequence}); }
-  void release_lock();  // leaves in `local_work_` what progress() will look at without the lock
+  void release_lock();  // stores in `local_work_` whether there is work; progress() reads it without the lock
   bool gather(SendWr& wr, unsigned char* to, uint64_t offset, uint64_t length);
   const MrEntry* check_local(const ibv_sge& sge, unsigned access);
 
@@ -296,7 +297,7 @@ struct Qp {
   void take_read_response(const PacketSlot& slot);
 
   Ring ring_;
-  uint64_t scan_ = 0;  // next position of the ring to look at
+  uint64_t scan_ = 0;  // next position of the ring to read
   std::vector<SendWr> send_;
   std::vector<uint32_t> free_;
   std::atomic<uint32_t> outstanding_{0};
@@ -313,7 +314,7 @@ struct Qp {
   };
   std::deque<Runnable> runnable_;  // send work requests that wait for room in a ring, or RDMA under way
   std::vector<Timer> timers_;      // heap
-  std::vector<Delayed> delayed_;   // heap: packets seen that the link model has not delivered yet
+  std::vector<Delayed> delayed_;   // heap: packets read from the ring whose time of arrival has not come yet
   std::deque<PendingRead> pending_reads_;
   struct AuxAck {
     uint32_t index, sequence, wr_sequence, length;
@@ -325,7 +326,7 @@ struct Qp {
   uint32_t last_sequence_[kRemoteCache] = {};  // by sender, to count reordering
   uint32_t last_sender_[kRemoteCache] = {};
   uint32_t epoch_ = 0;
-  bool said_full_ = false;
+  bool reported_full_ = false;
 };
 
 constexpr uint64_t kHousekeepingNs = 20'000'000;
@@ -341,8 +342,11 @@ struct Process {
   std::vector<Qp*> qps;
   std::atomic<uint32_t> next_pd{1};
   pid_t pid = 0;
+  // exit() has begun, and the process has left the fabric. Destructors that run after that, such as libfabric's, may free
+  // what a program that did not close its endpoints still uses: refused as by the kernel, but no error of the program.
+  std::atomic<bool> exiting{false};
 
-  // Made on the first use of any verb. Null: no device, for the reason in errno, which has been logged.
+  // Created at the first use of any verb. Null: no device; the reason is in errno and in the log.
   static Process* get() {
     Process* process = current_.load(std::memory_order_acquire);
     return process != nullptr ? process : create();
@@ -361,7 +365,7 @@ const MrEntry* find_mr(const ProcShared& proc, uint32_t key, uint64_t address, u
 // engine.cpp: the device's own thread, started with the first queue pair.
 void engine_start();
 void engine_stop();
-// Rouses the engine of a queue pair that the program does not poll.
+// Wakes the engine of a queue pair that the program does not poll.
 void wake_slow(RemoteQp& remote);
 inline void wake(RemoteQp& remote) {
   if (remote.shared->want_wake.load(std::memory_order_relaxed)) wake_slow(remote);

@@ -1,7 +1,7 @@
-// Progress of its own, as hardware has it. The thread costs a polling program nothing but a wake-up per tick: it
-// looks which queue pairs nobody polled since, and takes over those. Then it sleeps on the process's doorbell,
-// which peers ring when they bring something to one of them, or until the next time that the link model or a
-// retry names.
+// Autonomous progress, as hardware has it, by one thread per process. Once per tick it checks which queue pairs the
+// program has not polled since the last check, and moves the traffic of those. Then it sleeps on the process's
+// doorbell, until a peer rings it for one of these queue pairs or until the next timer of the link model or of a
+// retry. For a program that polls it costs one wake-up per tick.
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
@@ -16,7 +16,7 @@
 namespace efasim {
 namespace {
 
-// How long it sleeps when nothing is under way; a bound on what a lost wake-up could cost.
+// Sleep when there is no work; bounds the delay by a lost wake-up.
 constexpr uint64_t kIdleNs = 500'000'000;
 
 std::atomic<bool> running{false};
@@ -35,9 +35,9 @@ void ring(ProcShared& proc) {
 }
 
 struct Round {
-  uint64_t next_due = ~uint64_t{0};  // of the queue pairs that nobody polls
+  uint64_t next_due = ~uint64_t{0};  // of the queue pairs that the program does not poll
   bool outstanding = false;
-  bool polled = false;  // somebody polls: look again after a tick whether that is still so
+  bool polled = false;  // the program polls one: check again after a tick
 };
 
 bool polled_since(Qp& qp) {
@@ -46,14 +46,14 @@ bool polled_since(Qp& qp) {
   return std::exchange(qp.polls_seen, polls) != polls;
 }
 
-// One look at every queue pair.
+// Checks every queue pair once.
 Round drive(Process& process, bool housekeeping) {
   Round round;
   std::lock_guard<std::mutex> guard(process.qps_mutex);
   for (Qp* qp : process.qps) {
     const bool polled = polled_since(*qp);
     round.polled |= polled;
-    qp->own.shared->want_wake.store(!polled, std::memory_order_seq_cst);  // before the look at the ring
+    qp->own.shared->want_wake.store(!polled, std::memory_order_seq_cst);  // before the check of the ring
     if (!polled) qp->progress(true);
     if (!qp->lock.try_lock()) {
       round.outstanding = true;
@@ -105,7 +105,7 @@ void engine_start() {
   static std::mutex mutex;
   std::lock_guard<std::mutex> guard(mutex);
   if (running.load()) return;
-  // The program's signals are not for this thread.
+  // The program's signals must not be delivered to this thread.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);

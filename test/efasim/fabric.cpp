@@ -18,8 +18,8 @@
 namespace efasim {
 namespace {
 
-// The registry's lock: flock() of a file opened anew, so that threads exclude each other too and a killed
-// process lets go.
+// The registry's lock: flock() of a newly opened file. Threads exclude each other too, and a killed process
+// releases the lock.
 class RegistryLock {
  public:
   explicit RegistryLock(const std::string& directory)
@@ -43,7 +43,7 @@ void* map_file(int fd, size_t size) {
   return memory == MAP_FAILED ? nullptr : memory;
 }
 
-// Opens and maps a file of known size; creates it when asked. The descriptor is closed but for keep_fd.
+// Opens and maps a file of known size; creates it when asked. The descriptor is closed unless keep_fd is given.
 void* open_segment(const std::string& path, size_t size, bool create, int* keep_fd = nullptr) {
   const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
   if (fd < 0) return nullptr;
@@ -73,8 +73,8 @@ uint64_t pid_namespace() {
   return stat("/proc/self/ns/pid", &status) == 0 ? status.st_ino : 0;
 }
 
-// A record lock belongs to the process, not to its descriptors' heirs, goes with its death, and is seen from
-// every PID namespace.
+// A record lock belongs to the process: a child does not inherit it, and the process's death releases it. It is
+// visible from every PID namespace.
 bool owner_lives(const std::string& directory, uint32_t slot) {
   const int fd = open(proc_path(directory, slot).c_str(), O_RDWR | O_CLOEXEC);
   if (fd < 0) return false;
@@ -86,8 +86,8 @@ bool owner_lives(const std::string& directory, uint32_t slot) {
   return locked;
 }
 
-// Takes a dead process out of the registry. The registry's lock is held.
-void bury(FabricShared* shared, const std::string& directory, uint32_t slot) {
+// Removes a dead process from the registry. The registry's lock is held.
+void remove_process(FabricShared* shared, const std::string& directory, uint32_t slot) {
   for (uint32_t n = 0; n < kMaxNics; n++) {
     NicEntry& nic = shared->nics[n];
     if (nic.state.load(std::memory_order_acquire) != SlotState::kLive) break;  // NICs are never removed
@@ -112,13 +112,13 @@ int sweep_locked(FabricShared* shared, const std::string& directory) {
       continue;
     }
     EFASIM_INFO("process %u (number %u) died without closing its devices: reclaimed", shared->procs[slot].pid, slot);
-    bury(shared, directory, slot);
+    remove_process(shared, directory, slot);
   }
   return alive;
 }
 
-// fe80::/64 with an interface identifier made of the node's name and the NIC's number, as a node's GIDs must
-// differ from every other node's: libfabric takes a peer with a GID of ours for a process of this node.
+// fe80::/64 with an interface identifier made of the node's name and the NIC's number. GIDs of different nodes must
+// differ, because libfabric considers a peer with the GID of a local NIC local.
 void make_gid(const std::string& node, unsigned index, uint8_t (&gid)[16]) {
   uint64_t hash = 0xcbf29ce484222325;
   for (const char c : node) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
@@ -215,8 +215,8 @@ std::unique_ptr<Fabric> Fabric::attach(const Settings& settings, const Profile& 
   fabric->proc_->magic.store(kMagic, std::memory_order_release);
   entry.state.store(SlotState::kLive, std::memory_order_release);
 #ifdef PR_SET_PTRACER
-  // Lets the peers use cross-memory attach where Yama restricts it to descendants; without Yama it fails
-  // harmlessly.
+  // Allows the peers to use cross-memory attach where Yama restricts it to descendants. Without Yama the call fails,
+  // which has no effect.
   if (settings.cma) prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
 #endif
   return fabric;
@@ -267,7 +267,7 @@ RemoteQp* Fabric::open_remote(uint32_t nic_id, uint32_t qpn) {
   ProcShared*& proc = remote_procs_[slot];
   if (slot == proc_slot_) proc = proc_;
   if (proc == nullptr || proc->generation != shared_->procs[slot].generation) {
-    // A predecessor's mapping stays: someone may still look at it.
+    // The previous mapping stays, because another thread may still use it.
     proc = static_cast<ProcShared*>(open_segment(proc_path(directory_, slot), sizeof(ProcShared), false));
     if (proc == nullptr) {
       munmap(shared, size);
@@ -278,7 +278,7 @@ RemoteQp* Fabric::open_remote(uint32_t nic_id, uint32_t qpn) {
   const ProcEntry& owner = shared_->procs[slot];
   uint32_t pid = 0;
   if (cma_ && owner.pid_namespace == pid_namespace()) {
-    // Only an attempt tells: Yama, seccomp, a user namespace or another user may forbid it.
+    // Try it: Yama, seccomp, a user namespace or another user may forbid it.
     uint64_t found = 0;
     iovec local = {&found, sizeof found};
     iovec remote = {reinterpret_cast<void*>(proc->probe_address), sizeof found};
@@ -302,7 +302,7 @@ bool Fabric::create_qp(uint32_t nic_id, unsigned max_qp, bool is_ud, uint32_t pd
     errno = ENOMEM;
     return false;
   }
-  // Round robin, so that a QPN comes back as late as possible.
+  // Round robin, so that a QPN is reused as late as possible.
   uint32_t qpn = nic.next_qpn % kMaxQps;
   while (nic.qps[qpn].state.load() == SlotState::kLive) qpn = (qpn + 1) % kMaxQps;
   nic.next_qpn = (qpn + 1) % kMaxQps;
@@ -347,13 +347,13 @@ bool Fabric::check_alive(uint32_t slot) {
   RegistryLock lock(directory_);
   if (shared_->procs[slot].state.load() != SlotState::kLive || owner_lives(directory_, slot)) return false;
   EFASIM_INFO("process %u (number %u) died: its queue pairs are gone", shared_->procs[slot].pid, slot);
-  bury(shared_, directory_, slot);
+  remove_process(shared_, directory_, slot);
   return false;
 }
 
 void Fabric::leave() {
   RegistryLock lock(directory_);
-  if (lock.held()) bury(shared_, directory_, proc_slot_);
+  if (lock.held()) remove_process(shared_, directory_, proc_slot_);
 }
 
 }  // namespace efasim

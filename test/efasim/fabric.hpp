@@ -1,8 +1,7 @@
-// The fabric: a directory that stands for the network. This process's view of it: its own entries, the NICs and
-// queue pairs of others, and the burial of processes that died without a word.
+// The fabric: a directory that stands for the network. This is one process's view of it: its own entries, the NICs
+// and queue pairs of other processes, and the removal of processes that died without closing their devices.
 //
-// Control path only, but for RemoteQp, which the data path keeps once it has it. All functions may be called by
-// any thread.
+// Control path only; the data path uses RemoteQp. All functions may be called by any thread.
 #pragma once
 
 #include <memory>
@@ -45,13 +44,13 @@ struct OwnQp {
 
 class Fabric {
  public:
-  // Attaches to the directory, registers this process and the node's NICs, and reclaims what dead processes
-  // left. Null and a message for the user on failure.
+  // Attaches to the directory, registers this process and the node's NICs, and removes dead processes. Null and a
+  // message for the user on failure.
   static std::unique_ptr<Fabric> attach(const Settings& settings, const Profile& profile, std::string* error);
 
-  // For the launcher: maps the registry without taking part. Null if there is none.
+  // For the launcher: maps the registry without registering. Null if there is none.
   static const FabricShared* inspect(const std::string& directory);
-  // For the launcher: reclaims dead processes; returns how many are still alive.
+  // For the launcher: removes dead processes; returns how many are still alive.
   static int sweep(const std::string& directory);
 
   NicEntry& nic(uint32_t id) { return shared_->nics[id]; }
@@ -69,10 +68,10 @@ class Fabric {
   bool create_qp(uint32_t nic_id, unsigned max_qp, bool is_ud, uint32_t pd, unsigned ring_slots, OwnQp* qp);
   void destroy_qp(uint32_t nic_id, OwnQp* qp);
 
-  // Whether the process still holds its lock; if it does not, buries it: its queue pairs are gone afterwards.
+  // Whether the process still holds its lock. If it does not, removes the process and its queue pairs.
   bool check_alive(uint32_t proc_slot);
 
-  // At the end of the process: takes its entries out.
+  // At the end of the process: removes its entries.
   void leave();
 
  private:

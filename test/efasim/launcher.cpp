@@ -1,10 +1,11 @@
-// efasim-run: runs a program, ours or not, on the software EFA device. See docs/efasim.md or --help.
+// efasim-run: runs any program on the software EFA device. See docs/efasim.md or --help.
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -28,23 +29,26 @@ namespace {
 
 constexpr const char* kUsage = R"(efasim-run [options] [--] COMMAND...     run COMMAND on the software EFA device
 efasim-run --watch --dir DIR              show a running fabric's counters every second
-efasim-run --list-profiles                the instance types that it can be
+efasim-run --set-link STATE --dir DIR --node NAME [--nic NIC]   a running fabric's NIC, or all of the node: its link is `up` or
+                   `down`; `dead`: the NIC fails for good; `not-ready`: it answers every message with receiver not ready, until `up`
+efasim-run --list-profiles                print the instance types
 
   --profile NAME   instance type (default: p4d.24xlarge)
   --nics N         only its first N NICs
-  --caps C         against the profile: rdma_read=0|1,rdma_write=0|1
+  --caps C         override the profile: rdma_read=0|1,rdma_write=0|1
   --node NAME      emulated host; processes with one name share NICs (default: the host name)
-  --dir DIR        the fabric's directory, to be shared by several efasim-run; kept afterwards
-                   (default: one of its own in /dev/shm, removed afterwards)
-  --link L         link model: latency=10us,rate=10G,jitter=2us,reorder=0.05,hold=50us,seed=1
+  --dir DIR        the fabric's directory, shared by several efasim-run and kept afterwards
+                   (default: a new one in /dev/shm, removed afterwards)
+  --link L         link model: latency=10us,rate=10G,jitter=2us,reorder=0.05,hold=50us,loss=0.01,
+                   resend=500us,seed=1
   --limits L       small limits: qp, cq, cqe, mr, mr_bytes, ah, sq, rq, ring: e.g. mr_bytes=64Mi,sq=8
   --faults F       'KIND:key=value,...;...' with KIND rnr unresponsive bad_qpn abort nic_dies kill
                    mr_refused ah_exhausted and keys p at every times nic process node
   --no-cma         RDMA in packets, as if cross-memory attach were forbidden
-  --topology T     what hwloc sees: host (this machine with the NICs; default), profile (the instance's
-                   whole machine; its cores do not exist, so bind to none), none
+  --topology T     what hwloc shows: host (this machine with the NICs; default), profile (the instance's
+                   whole machine; its cores do not exist, so do not bind to them), none
   --stats          counters of NICs and queue pairs at the end, on stderr
-  --stats-json F   the same into a file, for programs
+  --stats-json F   the same as JSON in a file
   --log FILE       also write violations and faults there
   --verbose        also log set-up, teardown and failed work requests
 )";
@@ -53,6 +57,8 @@ struct Options {
   std::map<std::string, std::string> environment;  // EFASIM_* to set
   std::string topology = "host";
   std::string stats_file;
+  std::string set_link;  // "up", "down", "dead" or "not-ready"
+  std::string nic;       // whose; empty: all of the node
   bool stats = false;
   bool watch = false;
   bool own_directory = false;
@@ -96,11 +102,15 @@ int parse_options(int argc, char** argv, Options* options) {
       options->stats = true;
     else if (option == "--stats-json")
       options->stats_file = value();
+    else if (option == "--set-link")
+      options->set_link = value();
+    else if (option == "--nic")
+      options->nic = value();
     else if (option == "--watch")
       options->watch = true;
     else if (option == "--help" || option == "-h") {
       fputs(kUsage, stdout);
-      printf("\nThe same by environment, also for programs that another starter starts:\n");
+      printf("\nEnvironment variables, also for programs that are not started by efasim-run:\n");
       for (const SettingName& name : setting_names()) printf("  %-23s %s\n", name.variable, name.meaning);
       exit(0);
     } else if (option == "--list-profiles") {
@@ -119,18 +129,24 @@ std::string own_directory_of_executable() {
   return error ? "." : self.parent_path().string();
 }
 
-// /dev/shm, as packets must never go to a disk.
+// /dev/shm, because packets must not be written to a disk.
 std::string default_parent() { return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"; }
 
 std::string directory_prefix() { return "efasim." + std::to_string(getuid()) + "."; }
 
-// Removes what launchers that were killed left: their directory holds the process number, and no process of the
-// fabric is alive any more.
+// Whether only this user can write there, so that nobody else's files or links are met below it.
+bool is_private(const std::string& directory) {
+  struct stat status;
+  return lstat(directory.c_str(), &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid() &&
+         (status.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+// Removes directories of killed launchers: no process holds the launcher's lock, and no process of the fabric is alive.
 void remove_stale_directories() {
   std::error_code error;
   for (const fs::directory_entry& entry : fs::directory_iterator(default_parent(), error)) {
     const std::string name = entry.path().filename();
-    if (name.rfind(directory_prefix(), 0) != 0) continue;
+    if (name.rfind(directory_prefix(), 0) != 0 || !is_private(entry.path())) continue;
     const int lock = open((entry.path() / "launcher").c_str(), O_RDWR | O_CLOEXEC);
     struct flock record = {};
     record.l_type = F_WRLCK;
@@ -144,7 +160,7 @@ void remove_stale_directories() {
   }
 }
 
-// Held as long as this launcher lives, across exec of nothing: the descriptor is never closed.
+// Held until this launcher ends: the descriptor is never closed.
 void hold_launcher_lock(const std::string& directory) {
   const int fd = open((directory + "/launcher").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   struct flock record = {};
@@ -157,9 +173,15 @@ std::string make_directory(Options* options) {
   std::string& directory = options->environment["EFASIM_DIR"];
   if (!directory.empty()) {
     std::error_code error;
-    fs::create_directories(directory, error);
     directory = fs::absolute(directory, error);
+    if (!fs::exists(directory, error)) {
+      fs::create_directories(fs::path(directory).parent_path(), error);
+      // Another launcher may be faster.
+      if (!error && mkdir(directory.c_str(), S_IRWXU) != 0 && errno != EEXIST) error.assign(errno, std::generic_category());
+    }
     if (error) fail("cannot make " + directory + ": " + error.message());
+    if (!is_private(directory))
+      fail(directory + " must be a directory that you own and that only you can write to: its files are memory of your processes");
     return directory;
   }
   remove_stale_directories();
@@ -170,7 +192,8 @@ std::string make_directory(Options* options) {
   return directory = name;
 }
 
-// Later launchers of the same directory, on other hosts of the fabric, take what they were not told from here.
+// Later launchers with the same directory, for other hosts of the fabric, read from here the settings that they were
+// not given.
 void write_settings_file(const Options& options, const std::string& directory) {
   const std::string path = directory + "/settings";
   if (access(path.c_str(), F_OK) == 0) return;
@@ -189,7 +212,7 @@ void prepare_environment(const Options& options, const Settings& settings, const
   setenv("SYSFS_PATH", sysfs_path(settings).c_str(), 1);
   if (!topology.empty()) {
     setenv("HWLOC_XMLFILE", topology.c_str(), 1);
-    // The machine is this one but for the NICs: binding works. Not so with a profile's machine.
+    // The cores are this machine's, so binding works; with a profile's machine it would not.
     if (options.topology == "host") setenv("HWLOC_THISSYSTEM", "1", 1);
   }
 }
@@ -226,6 +249,41 @@ int watch(const Settings& settings) {
   return 0;
 }
 
+uint64_t monotonic_ns() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+// Nothing enters or leaves a NIC whose link is down. What is on its way waits; after EFASIM_UNRESPONSIVE_MS the work
+// requests fail.
+void set_state(NicEntry& nic, const std::string& state) {
+  if (state == "dead") {
+    nic.dead.store(1);
+    return;
+  }
+  nic.link_down_since.store(state == "down" ? monotonic_ns() : 0);
+  nic.not_ready.store(state == "not-ready");
+}
+
+int set_link(const Options& options, const Settings& settings) {
+  const std::string& state = options.set_link;
+  if (state != "up" && state != "down" && state != "dead" && state != "not-ready")
+    fail("--set-link is up, down, dead or not-ready, not " + state);
+  auto* fabric = const_cast<FabricShared*>(Fabric::inspect(settings.directory));
+  if (fabric == nullptr) fail("no fabric in '" + settings.directory + "', or no process has opened it yet; give --dir");
+  unsigned found = 0;
+  for (NicEntry& nic : fabric->nics) {
+    if (nic.state.load(std::memory_order_acquire) != SlotState::kLive) break;
+    if (settings.node != nic.node || (!options.nic.empty() && options.nic != nic.name)) continue;
+    set_state(nic, state);
+    found++;
+  }
+  if (found == 0)
+    fail("no process on node '" + settings.node + "' has opened " + (options.nic.empty() ? "a NIC" : options.nic));
+  return 0;
+}
+
 void report(const Options& options, const Settings& settings) {
   if (!options.stats && options.stats_file.empty()) return;
   const FabricShared* fabric = Fabric::inspect(settings.directory);
@@ -246,6 +304,12 @@ int launch(int argc, char** argv) {
     Settings settings;
     settings.directory = options.environment["EFASIM_DIR"];
     return watch(settings);
+  }
+  if (!options.set_link.empty()) {
+    Settings settings;
+    settings.directory = options.environment["EFASIM_DIR"];
+    settings.node = options.environment["EFASIM_NODE"];
+    return set_link(options, settings);
   }
   if (command >= argc) fail("what shall run? efasim-run --help");
   if (options.topology != "host" && options.topology != "profile" && options.topology != "none") {

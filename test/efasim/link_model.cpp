@@ -5,7 +5,7 @@
 namespace efasim {
 namespace {
 
-// splitmix64's finaliser: a bijection whose output passes as random even for consecutive inputs.
+// splitmix64's finaliser: a bijection whose output is statistically random, also for consecutive inputs.
 uint64_t mix(uint64_t x) {
   x += 0x9e3779b97f4a7c15;
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
@@ -13,8 +13,8 @@ uint64_t mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// Takes the line from max(earliest, free) for `duration`; returns the start.
-uint64_t take_line(std::atomic<uint64_t>& free, uint64_t earliest, uint64_t duration) {
+// Reserves the line from max(earliest, free) for `duration`; returns the start.
+uint64_t reserve_line(std::atomic<uint64_t>& free, uint64_t earliest, uint64_t duration) {
   uint64_t was_free = free.load(std::memory_order_relaxed);
   uint64_t start;
   do {
@@ -38,17 +38,23 @@ uint64_t reserve_lines(const LinkModel& link, uint64_t now, uint64_t bytes, std:
                        std::atomic<uint64_t>& rx_free) {
   const uint64_t duration = serialisation_ns(link, bytes);
   if (duration == 0) return now + link.latency_ns;
-  const uint64_t sent_from = take_line(tx_free, now, duration);
-  const uint64_t received_from = take_line(rx_free, sent_from + link.latency_ns, duration);
+  const uint64_t sent_from = reserve_line(tx_free, now, duration);
+  const uint64_t received_from = reserve_line(rx_free, sent_from + link.latency_ns, duration);
   return received_from + duration;
 }
 
-uint64_t chance_delay_ns(const LinkModel& link, uint64_t stream, uint64_t number) {
+uint64_t random_delay_ns(const LinkModel& link, uint64_t stream, uint64_t number) {
   uint64_t delay = 0;
   if (link.jitter_ns) {
     delay += static_cast<uint64_t>(random_unit(link.seed, stream, number) * static_cast<double>(link.jitter_ns));
   }
   if (link.reorder > 0 && random_unit(~link.seed, stream, number) < link.reorder) delay += link.reorder_ns;
+  // Each further attempt is a random number of its own. SRD does not give up: at most kMostAttempts are modelled.
+  constexpr uint64_t kMostAttempts = 64;
+  for (uint64_t attempt = 1; link.loss > 0 && attempt < kMostAttempts; ++attempt) {
+    if (random_unit(link.seed + attempt, ~stream, number) >= link.loss) break;
+    delay += link.resend_ns;
+  }
   return delay;
 }
 

@@ -15,7 +15,7 @@ int log_file = -1;
 bool log_verbose = false;
 bool log_quiet = false;
 
-// A program that repeats the same mistake a million times must not fill the disk.
+// Bounds the log of a program that repeats an error.
 constexpr unsigned kMaxErrorLines = 1000;
 std::atomic<unsigned> error_lines{0};
 
@@ -25,7 +25,7 @@ void log_open(const char* path, bool verbose, bool quiet) {
   log_verbose = verbose;
   log_quiet = quiet;
   if (path == nullptr || *path == '\0' || log_file >= 0) return;
-  log_file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  log_file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (log_file < 0) EFASIM_ERROR("cannot open the log file %s; lines go to stderr only", path);
 }
 
@@ -46,7 +46,7 @@ void log_line(LogLevel level, const char* format, ...) {
   length = std::min(length, static_cast<int>(sizeof line) - 2);
   line[length++] = '\n';
   for (const int fd : {log_quiet ? -1 : STDERR_FILENO, log_file}) {
-    if (fd >= 0 && write(fd, line, static_cast<size_t>(length)) < 0) continue;  // nowhere left to report it
+    if (fd >= 0 && write(fd, line, static_cast<size_t>(length)) < 0) continue;  // the error cannot be reported anywhere
   }
   if (last) log_line(LogLevel::kInfo, "more errors follow and are only counted");
 }

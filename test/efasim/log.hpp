@@ -6,8 +6,8 @@ namespace efasim {
 
 enum class LogLevel { kError = 0, kInfo = 1 };
 
-// Sets where lines go. `path` may be empty (stderr only). Violations are always written; kInfo lines only when
-// `verbose`; `quiet` keeps stderr clean, for tests that want violations. Called once, before other threads exist.
+// Sets where lines are written. `path` may be empty (stderr only). Violations are always written, kInfo lines only if
+// `verbose`. `quiet`: nothing on stderr, for tests that provoke violations. Called once, before other threads exist.
 void log_open(const char* path, bool verbose, bool quiet);
 
 __attribute__((format(printf, 2, 3))) void log_line(LogLevel level, const char* format, ...);

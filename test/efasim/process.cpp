@@ -1,4 +1,4 @@
-// The process's device: made on first use, taken out of the fabric at the end.
+// The process's device: made on first use, removed from the fabric at exit.
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,9 +13,10 @@ namespace {
 std::mutex create_mutex;
 Process* owned = nullptr;
 
-// A child after fork() has neither the thread nor the record lock, and must not bury its parent.
+// A child after fork() has neither the thread nor the record lock, and must not remove its parent from the fabric.
 void at_end() {
   if (owned == nullptr || owned->pid != getpid()) return;
+  owned->exiting.store(true);
   engine_stop();
   owned->fabric->leave();
 }
@@ -63,7 +64,7 @@ Process* Process::create() {
     process->devices.push_back(describe(process->settings, process->profile.nics[i], i));
   }
   process->pid = getpid();
-  owned = process.release();  // until the process ends: handles may be used in other destructors
+  owned = process.release();  // never freed: handles may be used in other destructors
   current_.store(owned, std::memory_order_release);
   atexit(at_end);
   EFASIM_INFO("node %s: %s with %zu NICs, number %u in %s", owned->settings.node.c_str(), owned->profile.name.c_str(),

@@ -6,8 +6,8 @@
 namespace efasim {
 namespace {
 
-// Read from published `ibv_devinfo -v`/`fi_info` output where there is any; else as the software device of the
-// first trial had them, with which libfabric's provider worked unchanged.
+// From published output of `ibv_devinfo -v` and `fi_info` where there is any. The others are values with which
+// libfabric's unmodified provider works.
 constexpr const char* kSourceQueues =
     "MTU 8928, inline 32 and 2 SGEs: libfabric's and rdma-core's EFA sources; depths and table sizes: assumed, "
     "values that libfabric's provider accepts";
@@ -55,8 +55,8 @@ bool make_profile(const Settings& settings, Profile* profile, std::string* error
   }
 
   DeviceFacts& facts = profile->device;
-  const auto limit = [](uint32_t wish, uint32_t* value) {
-    if (wish) *value = std::min(wish, *value);
+  const auto limit = [](uint32_t wanted, uint32_t* value) {
+    if (wanted) *value = std::min(wanted, *value);
   };
   limit(settings.limits.qp, &facts.max_qp);
   limit(settings.limits.cq, &facts.max_cq);

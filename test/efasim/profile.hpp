@@ -1,4 +1,4 @@
-// What a NIC of an instance type can do: EC2's facts from the project's instance table (common/instances.hpp),
+// What a NIC of an instance type can do: EC2's facts from the project's instance table (common/machine/instances.hpp),
 // and the facts of the device itself, by its generation, from the table in profile.cpp.
 #pragma once
 
@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "common/instances.hpp"
+#include "common/machine/instances.hpp"
 #include "settings.hpp"
 
 namespace efasim {
@@ -37,7 +37,7 @@ const std::vector<DeviceFacts>& device_table();
 struct NicProfile {
   std::string name;  // "rdmap16s27"
   std::string pci;   // "0000:10:1b.0"
-  int numa_node;     // -1: the machine does not tell
+  int numa_node;     // -1: unknown
 };
 
 struct Profile {
@@ -45,7 +45,7 @@ struct Profile {
   DeviceFacts device;
   bool rdma_read;
   bool rdma_write;
-  uint32_t line_gbps;  // of one NIC; a fact shown to the user, not a limit (EFASIM_LINK sets one)
+  uint32_t line_gbps;  // of one NIC; shown to the user, not a limit (EFASIM_LINK sets one)
   std::vector<NicProfile> nics;
 };
 

@@ -48,9 +48,11 @@ SendWr* Qp::wr_next(SendOp op) {
     return nullptr;
   }
   if (free_.empty()) {
-    // Ordinary back pressure for libfabric, a mistake elsewhere: say it once.
-    if (!said_full_) EFASIM_INFO("%s, QP %u: the send queue of %zu is full", context->nic->name, own.qpn, send_.size());
-    said_full_ = true;
+    // Ordinary back pressure for libfabric, an error of other programs: reported once.
+    if (!reported_full_) {
+      EFASIM_INFO("%s, QP %u: the send queue of %zu is full", context->nic->name, own.qpn, send_.size());
+    }
+    reported_full_ = true;
     wr_fail(ENOMEM);
     return nullptr;
   }
@@ -132,6 +134,7 @@ void Qp::start(uint32_t index) {
     return complete(index, status);
   }
   if (!context->faults->idle() && inject_fault(index)) return;
+  if (cut_off_since(wr)) return make_runnable(index);
   if (wr.op == SendOp::kSend || wr.op == SendOp::kSendImm ? !send_packet(index) : !rdma_step(index)) {
     make_runnable(index);
   }
@@ -148,7 +151,7 @@ RemoteQp* Qp::remote_of(uint32_t nic_id, uint32_t qpn) {
   return cached;
 }
 
-// Finds the peer and asks what its NIC would answer to any packet.
+// Finds the peer and determines what its NIC would answer to any packet.
 Status Qp::resolve(SendWr& wr) {
   if (wr.nic_id == kNoNic) return is_ud ? Status::kOk : Status::kLocalUnreachableRemote;
   wr.remote = remote_of(wr.nic_id, wr.qpn);
@@ -161,13 +164,13 @@ Status Qp::resolve(SendWr& wr) {
                        entry.qkey.load(std::memory_order_relaxed) == wr.qkey;
   if (accepts) return Status::kOk;
   if (is_ud) {
-    wr.remote = nullptr;  // a datagram is lost without a word
+    wr.remote = nullptr;  // a datagram is lost without notice
     return Status::kOk;
   }
   return Status::kRemoteBadDestQpn;
 }
 
-// True if a rule took the work request's fate in hand.
+// True if a fault rule decided the result of the work request.
 bool Qp::inject_fault(uint32_t index) {
   const int kind = context->faults->fire(FaultKind::kRnr, FaultKind::kKill);
   if (kind < 0) return false;
@@ -190,12 +193,12 @@ bool Qp::inject_fault(uint32_t index) {
                 TimerAction::kComplete, Status::kLocalUnresponsiveRemote);
       break;
     case FaultKind::kNicDies:
-      EFASIM_ERROR("%s on %s: the NIC dies, on request", context->nic->name, context->nic->node);
+      EFASIM_ERROR("%s on %s: the NIC dies, as requested", context->nic->name, context->nic->node);
       context->nic->dead.store(1);
       complete(index, Status::kFlushed);  // the others follow with the next progress
       break;
     case FaultKind::kKill:
-      EFASIM_ERROR("%s, QP %u: this process kills itself, on request", context->nic->name, own.qpn);
+      EFASIM_ERROR("%s, QP %u: this process kills itself, as requested", context->nic->name, own.qpn);
       kill(getpid(), SIGKILL);
       break;
     default:
@@ -224,14 +227,14 @@ uint64_t Qp::arrival(NicEntry& destination, uint64_t bytes) {
   if (!link.enabled()) return 0;
   const uint64_t stream = uint64_t{context->nic_id} << 16 | own.qpn;
   return reserve_lines(link, now_ns(), bytes, context->nic->tx_free, destination.rx_free) +
-         chance_delay_ns(link, stream, number);
+         random_delay_ns(link, stream, number);
 }
 
 bool Qp::send_packet(uint32_t index) {
   SendWr& wr = send_[index];
   Counters& counters = own.entry->counters;
-  const bool with_payload = wr.op != SendOp::kWriteImm;  // its data went before
-  if (wr.remote == nullptr) {                            // a datagram to nowhere
+  const bool with_payload = wr.op != SendOp::kWriteImm;  // its data was sent before
+  if (wr.remote == nullptr) {                            // a datagram without a receiver
     counters.add(kTxPackets);
     counters.add(kTxBytes, wr.length);
     complete(index, Status::kOk);
@@ -264,7 +267,7 @@ bool Qp::send_packet(uint32_t index) {
   counters.add(kTxPackets);
   counters.add(kTxBytes, slot.header.length);
   wake(*wr.remote);
-  if (is_ud) complete(index, Status::kOk);  // nobody acknowledges a datagram
+  if (is_ud) complete(index, Status::kOk);  // datagrams are not acknowledged
   return true;
 }
 

@@ -1,5 +1,5 @@
-// A queue pair after its work requests have been posted: acknowledgements, repetitions, timers, and what becomes of those
-// whose peer, NIC or process dies.
+// A queue pair after its work requests have been posted: acknowledgements, retries, timers, and work requests whose
+// peer, NIC or process dies.
 #include <algorithm>
 
 #include "device.hpp"
@@ -7,16 +7,16 @@
 namespace efasim {
 namespace {
 
-// Between a refusal by a receiver that is not ready and the next attempt; doubles with each, six times. The
-// hardware's own timer is not public.
+// Time between the answer "receiver not ready" and the next attempt; doubles with each, six times. The hardware's
+// timer is not public.
 constexpr uint64_t kRnrDelayNs = 20'000;
 constexpr unsigned kRnrDoublings = 6;
 constexpr uint32_t kRnrForever = 7;
 
-// How soon to look again at a ring that was full.
+// Time between two attempts to use a full ring.
 constexpr uint64_t kFullRingRetryNs = 100'000;
 
-// Work requests that left at least two housekeepings ago are looked after.
+// Housekeeping checks work requests that were sent at least this many housekeepings ago.
 constexpr uint32_t kOldEpochs = 2;
 
 }  // namespace
@@ -50,7 +50,7 @@ void Qp::take_acks() {
 
 void Qp::acknowledged(uint32_t index, uint32_t sequence, Status status) {
   SendWr& wr = send_[index];
-  if (wr.sequence != sequence || sequence == 0) return;  // of an earlier use, which failed meanwhile
+  if (wr.sequence != sequence || sequence == 0) return;  // of an earlier use, which has failed meanwhile
   if (status == Status::kRemoteRnr) {
     wr.at_peer = false;
     own.entry->counters.add(kRnrReceived);
@@ -104,6 +104,10 @@ void Qp::run_pending() {
       complete(index, status);
       continue;
     }
+    if (cut_off_since(wr)) {
+      make_runnable(index);
+      continue;
+    }
     const bool is_message = wr.op == SendOp::kSend || wr.op == SendOp::kSendImm;
     if (!(is_message ? send_packet(index) : rdma_step(index))) make_runnable(index);
   }
@@ -137,7 +141,7 @@ void Qp::flush() {
 
 // ---- progress ----
 
-// Racy by intent: what it misses, the next look finds.
+// Races are intended: the next call finds what this one misses.
 bool Qp::work_visible() const {
   if (ring_.ready(scan_) || local_work_.load(std::memory_order_relaxed)) return true;
   if (outstanding() == 0) return false;
@@ -148,6 +152,12 @@ bool Qp::work_visible() const {
   return context->nic->dead.load(std::memory_order_relaxed) != 0;
 }
 
+uint64_t Qp::cut_off_since(const SendWr& wr) const {
+  const uint64_t own_link = context->nic->link_down_since.load(std::memory_order_relaxed);
+  if (own_link || wr.nic_id == kNoNic) return own_link;
+  return Process::get()->fabric->nic(wr.nic_id).link_down_since.load(std::memory_order_relaxed);
+}
+
 void Qp::progress(bool by_engine) {
   if (!work_visible() || !lock.try_lock()) return;
   if (by_engine) own.entry->counters.add(kEngineProgress);
@@ -156,6 +166,7 @@ void Qp::progress(bool by_engine) {
     own.entry->receiving.store(0, std::memory_order_release);
     flush();
   }
+  if (context->nic->link_down_since.load(std::memory_order_relaxed)) return release_lock();  // all stays where it is
   if (outstanding_) take_acks();
   receive();
   if (!timers_.empty()) run_timers();
@@ -169,7 +180,7 @@ uint64_t Qp::next_due() const {
   if (!delayed_.empty()) due = std::min(due, delayed_.front().due);
   if (ring_.ready(scan_)) due = 0;  // more than one turn's worth
   if (!runnable_.empty() || !pending_reads_.empty()) {
-    // RDMA that moves on its own goes on at once; what waits for room in a ring looks again soon.
+    // RDMA by cross-memory attach continues at once; what waits for room in a ring is tried again soon.
     bool moving = false;
     for (const Runnable& item : runnable_) {
       const SendWr& wr = send_[item.index];
@@ -180,8 +191,8 @@ uint64_t Qp::next_due() const {
   return due;
 }
 
-// The kernel of a host destroys the queue pairs of a process that dies; here the peers find out, as nobody else
-// is there to tell them.
+// On hardware the kernel destroys the queue pairs of a process that dies. Here its peers must detect the death
+// themselves.
 void Qp::housekeeping() {
   epoch_++;
   Fabric& fabric = *Process::get()->fabric;
@@ -190,12 +201,18 @@ void Qp::housekeeping() {
     ring_.release(scan_);  // its sender died between claiming and publishing
     scan_++;
   }
+  const uint64_t patience = uint64_t{Process::get()->settings.unresponsive_ms} * 1'000'000;
   uint32_t last_checked = kMaxProcs;
   for (uint32_t i = 0; outstanding_ > 0 && i < send_.size(); i++) {
     SendWr& wr = send_[i];
     if (wr.sequence == 0 || wr.remote == nullptr || epoch_ - wr.epoch < kOldEpochs) continue;
     if (wr.remote->proc_slot != last_checked && wr.remote->alive()) fabric.check_alive(wr.remote->proc_slot);
     last_checked = wr.remote->proc_slot;
+    const uint64_t cut_off = cut_off_since(wr);
+    if (cut_off && now_ns() > cut_off + patience) {
+      complete(i, Status::kLocalUnresponsiveRemote);
+      continue;
+    }
     if (wr.remote->nic->dead.load(std::memory_order_relaxed))
       complete(i, Status::kLocalUnresponsiveRemote);
     else if (!wr.remote->alive())

@@ -1,9 +1,9 @@
 // RDMA read and write. Two ways to the peer's memory:
-// - cross-memory attach (or memcpy within the process): the initiator moves the data itself, after the checks that
-//   the peer's NIC would make, on the peer's table of regions in shared memory. The peer's processor has no part
-//   in it, as with hardware.
+// - cross-memory attach (or memcpy within the process): the initiator copies the data, after the checks that the
+//   peer's NIC would make against the peer's table of regions in shared memory. The peer's processor is not
+//   involved, as with hardware.
 // - in packets, where that is forbidden (PID namespaces, Yama, seccomp): requests, data and answers travel through
-//   the rings, and the peer's progress or engine serves them.
+//   the rings, and the peer's progress or engine handles them.
 #include <errno.h>
 #include <sys/uio.h>
 
@@ -14,10 +14,10 @@
 namespace efasim {
 namespace {
 
-// What one turn moves: small enough that a poll returns in some ten microseconds.
+// Bytes per turn; small enough that a poll returns in tens of microseconds.
 constexpr uint64_t kChunk = 128 * 1024;
 
-// In packets: so many under way per work request.
+// In packets: packets in flight per work request.
 constexpr uint32_t kWindow = 16;
 
 // A region of a peer during a transfer: deregistration waits for it.
@@ -115,16 +115,16 @@ bool Qp::rdma_copy(SendWr& wr, uint64_t length, Status* status) {
 bool Qp::rdma_step(uint32_t index) {
   SendWr& wr = send_[index];
   const Process& process = *Process::get();
-  if (wr.remote == nullptr) {  // cannot be: only datagrams go without a peer
+  if (wr.remote == nullptr) {  // impossible: only datagrams may have no peer
     complete(index, Status::kRemoteBadDestQpn);
     return true;
   }
   if (wr.moved == wr.length && wr.op == SendOp::kWriteImm && wr.in_flight == 0) return send_packet(index);
-  if (wr.length == 0) {  // touches no memory, so that no key is looked at
+  if (wr.length == 0) {  // touches no memory, so no key is checked
     rdma_finish(index, Status::kOk);
     return true;
   }
-  // The peer's NIC serves RDMA only for those that it has an address handle for.
+  // The peer's NIC serves RDMA only for NICs that it has an address handle for.
   if (wr.moved == 0 &&
       wr.remote->proc->handles[wr.remote->nic->index % 32][context->nic_id].load(std::memory_order_relaxed) == 0) {
     violation("RDMA to NIC %lu, QP %lu, which has no address handle for this NIC", wr.nic_id, wr.qpn);
@@ -136,7 +136,7 @@ bool Qp::rdma_step(uint32_t index) {
 
   const uint64_t length = std::min<uint64_t>(kChunk, wr.length - wr.moved);
   const LinkModel& link = process.settings.link;
-  const uint64_t now = link.enabled() ? now_ns() : 0;  // before the copy, which takes no time of the model's
+  const uint64_t now = link.enabled() ? now_ns() : 0;  // before the copy, which takes no time in the model
   Status status = Status::kOk;
   if (!rdma_copy(wr, length, &status)) return rdma_packets(index);
   if (status != Status::kOk) {
@@ -144,8 +144,8 @@ bool Qp::rdma_step(uint32_t index) {
     return true;
   }
   if (link.enabled()) {
-    // The bytes are there early, their completion on time: the chunk takes its turn on both lines, and the next
-    // one is not booked before this one is on the wire, so that others get their share.
+    // The bytes are copied early; their completion is on time. The chunk reserves both lines. The next chunk reserves
+    // them only when this one is on the wire, so that other transfers get their share.
     NicEntry& from = is_read(wr) ? *wr.remote->nic : *context->nic;
     NicEntry& to = is_read(wr) ? *context->nic : *wr.remote->nic;
     const bool first = wr.moved == length;
@@ -153,7 +153,7 @@ bool Qp::rdma_step(uint32_t index) {
     const uint64_t due = reserve_lines(link, start, length, from.tx_free, to.rx_free);
     const uint64_t stream = uint64_t{context->nic_id} << 16 | own.qpn;
     wr.ack_due = std::max(
-        wr.ack_due, due + chance_delay_ns(link, stream, packet_sequence_++) + (is_read(wr) ? 0 : link.latency_ns));
+        wr.ack_due, due + random_delay_ns(link, stream, packet_sequence_++) + (is_read(wr) ? 0 : link.latency_ns));
     if (wr.moved < wr.length) {
       const uint64_t on_the_wire = due - link.latency_ns - serialisation_ns(link, length);
       add_timer(std::max(now, on_the_wire), index, TimerAction::kResend, Status::kOk);
@@ -210,7 +210,7 @@ bool Qp::rdma_packets(uint32_t index) {
   return true;
 }
 
-// An answer to a packet: `bytes` are through, or the request failed.
+// An answer to a packet: `bytes` have arrived, or the request failed.
 void Qp::rdma_acknowledged(uint32_t index, uint64_t bytes, Status status) {
   SendWr& wr = send_[index];
   if (wr.in_flight > 0) wr.in_flight--;

@@ -7,7 +7,7 @@
 namespace efasim {
 namespace {
 
-// Packets per turn: a stream must not keep a poll from returning.
+// Packets per turn, so that a poll returns also during a stream.
 constexpr unsigned kTurn = 64;
 
 }  // namespace
@@ -24,10 +24,10 @@ int Qp::post_receive(const ibv_recv_wr& wr) {
     return EINVAL;
   }
   if (receive_count_ == receives_.size()) {
-    if (!said_full_) {
+    if (!reported_full_) {
       EFASIM_INFO("%s, QP %u: the receive queue of %zu is full", context->nic->name, own.qpn, receives_.size());
     }
-    said_full_ = true;
+    reported_full_ = true;
     return ENOMEM;
   }
   uint32_t tail = receive_head_ + receive_count_;
@@ -40,7 +40,7 @@ int Qp::post_receive(const ibv_recv_wr& wr) {
   return 0;
 }
 
-// With a link model, a packet stays in its slot until its time: the heap holds positions only.
+// With a link model, a packet stays in its slot until it arrives; the heap holds positions only.
 void Qp::receive() {
   uint64_t now = 0;
   for (unsigned turn = 0; turn < kTurn && ring_.ready(scan_); turn++, scan_++) {
@@ -69,7 +69,7 @@ void Qp::receive() {
 
 void Qp::deliver(PacketSlot& slot) {
   const PacketHeader& header = slot.header;
-  if (context->nic->dead.load(std::memory_order_relaxed)) return;  // no answer: the sender finds out
+  if (context->nic->dead.load(std::memory_order_relaxed)) return;  // no answer: the sender detects it
   switch (header.op) {
     case PacketOp::kSend:
     case PacketOp::kSendImm:
@@ -119,7 +119,7 @@ Status Qp::deliver_message(const PacketSlot& slot) {
     push_completion(Cq::of(ex.qp_base.recv_cq), completion);
     return Status::kOk;
   }
-  if (receive_count_ == 0) {
+  if (receive_count_ == 0 || context->nic->not_ready.load(std::memory_order_relaxed)) {
     counters.add(is_ud ? kDropped : kRnrSent);
     return Status::kRemoteRnr;
   }
@@ -127,7 +127,7 @@ Status Qp::deliver_message(const PacketSlot& slot) {
   completion.wr_id = receive.wr_id;
   Status answer = Status::kOk;
   if (!is_write) {
-    // A datagram lies behind 40 bytes that stand for the network header; they count.
+    // A datagram is preceded by 40 bytes for the network header, which count as received.
     uint64_t skip = is_ud ? kUdPrefix : 0;
     completion.length += static_cast<uint32_t>(skip);
     uint64_t room = 0;
@@ -164,7 +164,7 @@ Status Qp::deliver_message(const PacketSlot& slot) {
   return answer;
 }
 
-// The sender reads good news when it polls; only for the rest its engine is woken.
+// The sender reads a success when it polls; its engine is woken only for other statuses.
 void Qp::acknowledge(const PacketHeader& header, Status status) {
   RemoteQp* remote = remote_of(header.source_nic, header.source_qpn);
   if (remote == nullptr || remote->generation != header.source_generation) return;

@@ -1,15 +1,15 @@
-// The packet ring of a queue pair: many senders in many processes, one receiver, in shared memory, such that a
-// sender killed at any instruction blocks nobody for long and corrupts nothing.
+// The packet ring of a queue pair: many senders in many processes, one receiver, in shared memory. A sender that is
+// killed at any instruction neither blocks the others for long nor corrupts the ring.
 //
 // Contract
 // - claim() may be called by any process and thread; it returns a position, or kFull.
 // - publish() makes the claimed packet visible; only the claimer may call it, once.
-// - The receiver looks at positions in order (ready(), claimed_by()) and may free them in any order (release()).
+// - The receiver reads positions in order (ready(), claimed_by()) and may free them in any order (release()).
 // - A claimed position whose owner died is freed by the receiver with release() like any other.
 //
-// Each slot carries the position it serves: (position << 32 | owner << 8 | phase). A claim is one
-// compare-and-swap on the slot itself, which records the owner at once; the tail is only a hint that anybody who
-// finds it behind moves on, so there is no instant at which a dead sender leaves an anonymous hole.
+// Each slot holds the position it serves: (position << 32 | owner << 8 | phase). A claim is one compare-and-swap on
+// the slot, which records the owner at the same time. The tail is only a hint; any sender that finds it behind
+// advances it. So the owner of every claimed slot is known, also if it died.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ class Ring {
   Ring() = default;
   explicit Ring(QpShared* shared) : shared_(shared), slots_(shared->slots()), mask_(shared->ring_slots - 1) {}
 
-  // Prepares a zeroed segment; before any peer can see it.
+  // Initializes a zeroed segment before any peer can see it.
   static void initialize(QpShared* shared, unsigned slots) {
     shared->ring_slots = slots;
     for (unsigned i = 0; i < slots; i++) {
@@ -46,14 +46,14 @@ class Ring {
       }
       const uint32_t found = static_cast<uint32_t>(expected >> 32);
       const int32_t ahead = static_cast<int32_t>(found - static_cast<uint32_t>(position));
-      if (ahead < 0) return kFull;  // still holds the packet of one lap before
+      if (ahead < 0) return kFull;  // still holds the packet of the previous lap
       advance_tail(position);
       const uint64_t tail = shared_->tail.load(std::memory_order_relaxed);
       position = tail > position ? tail : position + 1;
     }
   }
 
-  // A full barrier: the caller next looks whether the receiver sleeps.
+  // A full barrier: the caller checks next whether the receiver sleeps.
   void publish(uint64_t position) {
     slot(position).state.exchange(word(position, 0, kReady), std::memory_order_seq_cst);
   }

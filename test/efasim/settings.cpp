@@ -13,7 +13,7 @@ namespace {
 
 using Values = std::map<std::string, std::string>;
 
-// A number and its unit; `units` maps what may follow the number to a factor.
+// A number and its unit; `units` maps each unit to its factor.
 bool parse_scaled(const std::string& text, const std::map<std::string, double>& units, uint64_t* value) {
   const char* begin = text.c_str();
   char* end = nullptr;
@@ -40,6 +40,10 @@ bool parse_link(const std::string& text, LinkModel* link) {
       ok = parse_probability(value, &link->reorder);
     else if (key == "hold")
       ok = parse_duration_ns(value, &link->reorder_ns);
+    else if (key == "loss")
+      ok = parse_probability(value, &link->loss);
+    else if (key == "resend")
+      ok = parse_duration_ns(value, &link->resend_ns);
     else if (key == "seed")
       ok = parse_number(value, &link->seed);
     if (!ok) return false;
@@ -111,14 +115,14 @@ const std::vector<SettingName>& setting_names() {
       {"EFASIM_NODE", "name of the emulated host; the default is the host name"},
       {"EFASIM_PROFILE", "instance type: which NICs there are, and what they can do"},
       {"EFASIM_NICS", "only the first N NICs of the profile"},
-      {"EFASIM_CAPS", "capabilities against the profile: rdma_read=0|1,rdma_write=0|1"},
-      {"EFASIM_LINK", "latency=10us,rate=10G,jitter=2us,reorder=0.05,hold=50us,seed=1; off by default"},
+      {"EFASIM_CAPS", "capabilities that override the profile: rdma_read=0|1,rdma_write=0|1"},
+      {"EFASIM_LINK", "latency=10us,rate=10G,jitter=2us,reorder=0.05,hold=50us,loss=0.01,resend=500us,seed=1; off by default"},
       {"EFASIM_LIMITS", "qp, cq, cqe, mr, mr_bytes, ah, sq, rq, ring: e.g. mr_bytes=64Mi,ah=4,sq=8"},
       {"EFASIM_FAULTS", "rules 'kind:key=value,...;...', see docs/efasim.md"},
       {"EFASIM_CMA", "0: RDMA travels in packets instead of by cross-memory attach"},
-      {"EFASIM_TICK_US", "the device moves traffic itself when the program has not polled for so long (1000)"},
-      {"EFASIM_UNRESPONSIVE_MS", "after this time without an answer a work request fails (1000)"},
-      {"EFASIM_LOG", "file for violations and faults, beside stderr"},
+      {"EFASIM_TICK_US", "microseconds without a poll after which the device's thread moves the traffic (1000)"},
+      {"EFASIM_UNRESPONSIVE_MS", "milliseconds without an answer after which a work request fails (1000)"},
+      {"EFASIM_LOG", "file for violations and faults, in addition to stderr"},
       {"EFASIM_VERBOSE", "1: also log set-up, teardown, failed work requests and injected faults"},
       {"EFASIM_QUIET", "1: nothing on stderr"},
   };

@@ -1,4 +1,4 @@
-// Everything that a user can set. The launcher turns its options into EFASIM_* variables (the table in
+// All settings. The launcher turns its options into EFASIM_* variables (the table in
 // settings.cpp); the library reads them in each process. A value that is not understood is an error that names
 // the variable, never a default.
 #pragma once
@@ -13,7 +13,7 @@
 
 namespace efasim {
 
-// Sizes that a test makes small to reach the limits; 0 takes the device's own (profile.hpp).
+// Limits that a test makes small; 0: the device's own (profile.hpp).
 struct Limits {
   uint32_t qp = 0;        // queue pairs per NIC
   uint32_t cq = 0;        // completion queues per context
@@ -30,12 +30,12 @@ struct Settings {
   std::string directory;  // of the fabric; empty: no device
   std::string node;       // emulated host; processes with the same name share NICs
   std::string profile;
-  uint32_t nics = 0;   // only the first so many of the profile; 0 = all
+  uint32_t nics = 0;   // use only the first N of the profile; 0: all
   int rdma_read = -1;  // capability forced on (1) or off (0)
   int rdma_write = -1;
   bool cma = true;                  // cross-memory attach may be used
-  uint32_t tick_us = 1000;          // how long a program may not poll before the engine moves its traffic
-  uint32_t unresponsive_ms = 1000;  // until a peer that never answers gives an error
+  uint32_t tick_us = 1000;          // time without a poll after which the engine moves the traffic
+  uint32_t unresponsive_ms = 1000;  // time without an answer after which a work request fails
   LinkModel link;
   Limits limits;
   std::vector<FaultRule> faults;
@@ -51,8 +51,8 @@ struct SettingName {
 };
 const std::vector<SettingName>& setting_names();
 
-// Reads the environment, and for what it does not set the file `settings` in the fabric's directory (lines
-// VARIABLE=value, written by efasim-run). Returns false and a message for the user.
+// Reads the environment and, for variables that are not set there, the file `settings` in the fabric's directory
+// (lines VARIABLE=value, written by efasim-run). False and a message for the user on failure.
 bool read_settings(Settings* settings, std::string* error);
 
 // "10us", "1.5ms", "250" (nanoseconds); "10G", "400M" bit/s; "64Mi", "1G" bytes; "0.01". False if malformed.

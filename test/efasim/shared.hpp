@@ -1,5 +1,5 @@
-// What processes share: the layouts of the files in the fabric's directory. All of it is plain data and atomics
-// at fixed places, as each process maps the files at its own address; nothing here owns anything.
+// What processes share: the layouts of the files in the fabric's directory. They contain plain data and atomics
+// without pointers, because each process maps the files at its own address. Nothing here owns anything.
 //
 //   fabric                 the registry: processes, NICs of all nodes, their queue pairs and counters
 //   lock                   flock()ed while the registry changes
@@ -15,7 +15,7 @@
 
 namespace efasim {
 
-constexpr uint64_t kMagic = 0x3230306d73616665;  // "efasm002": changes with any layout below
+constexpr uint64_t kMagic = 0x3330306d73616665;  // "efasm003": changes with any layout below
 constexpr unsigned kMaxProcs = 2048;
 constexpr unsigned kMaxNics = 512;   // of all nodes together
 constexpr unsigned kMaxQps = 1024;   // per NIC; a power of two, as the provider indexes a table with the QPN
@@ -29,7 +29,7 @@ enum class SlotState : uint32_t { kFree = 0, kLive = 1, kDead = 2 };
 struct ProcEntry {
   std::atomic<SlotState> state;
   uint32_t pid;            // in the process's own PID namespace
-  uint64_t pid_namespace;  // inode of that namespace: only with the same one does `pid` mean anything to us
+  uint64_t pid_namespace;  // inode of that namespace: `pid` is valid only in the same namespace
   uint64_t generation;     // grows with each use of the slot
 };
 
@@ -52,7 +52,9 @@ struct NicEntry {
   char name[32];
   char profile[32];
   uint8_t gid[16];
-  std::atomic<uint32_t> dead;  // a fault killed it
+  std::atomic<uint32_t> dead;       // a fault killed it
+  std::atomic<uint32_t> not_ready;  // on request: it answers every message with receiver not ready
+  std::atomic<uint64_t> link_down_since;  // CLOCK_MONOTONIC ns; 0: the link is up. Nothing enters or leaves meanwhile
   uint32_t next_qpn;
   // Link model: when the line is free again in each direction, CLOCK_MONOTONIC ns; and packets so far, for rules.
   alignas(64) std::atomic<uint64_t> tx_free;
@@ -71,8 +73,8 @@ struct FabricShared {
 
 // ---- proc.SLOT ----
 
-// A memory region. Valid while key != 0. `users` counts transfers in progress that peers make on their own:
-// deregistration waits for them, as the hardware's does.
+// A memory region. Valid while key != 0. `users` counts transfers by peers that are in progress: deregistration waits
+// for them, as that of the hardware does.
 struct MrEntry {
   std::atomic<uint32_t> key;  // lkey and rkey: generation << 16 | index
   std::atomic<uint32_t> users;
@@ -88,7 +90,8 @@ struct ProcShared {
   std::atomic<uint64_t> magic;
   uint64_t generation;
   uint64_t probe_address;  // where in its memory the process keeps `generation`: peers test cross-memory attach
-  // The engine sleeps on doorbell (a futex), which peers ring that bring something to a queue pair with want_wake.
+  // The engine sleeps on doorbell, a futex. A peer rings it after it has put something into a queue pair with
+  // want_wake.
   alignas(64) std::atomic<uint32_t> doorbell;
   std::atomic<uint32_t> wake_on_ack;
   // Address handles that this process has for a NIC, per NIC of its own node (by index modulo 32).
@@ -134,11 +137,12 @@ constexpr unsigned kAckWords = (kMaxSendDepth + kAuxAcks) / 64;
 
 struct alignas(64) QpShared {
   std::atomic<uint64_t> magic;
-  uint32_t ring_slots;              // a power of two
-  std::atomic<uint32_t> want_wake;  // set by the engine before it sleeps, if nobody polls; who rings clears it
+  uint32_t ring_slots;  // a power of two
+  // Set by the engine before it sleeps if the program does not poll; cleared by the peer that rings.
+  std::atomic<uint32_t> want_wake;
   alignas(64) std::atomic<uint64_t> tail;
-  // An acknowledgement is its word in `acks`, then its bit in `ack_bits`; a process killed between the two has
-  // only not acknowledged.
+  // An acknowledgement writes its word in `acks`, then sets its bit in `ack_bits`. A process killed between the two has
+  // not acknowledged.
   alignas(64) std::atomic<uint64_t> ack_bits[kAckWords];
   alignas(64) std::atomic<uint64_t> acks[kAckWords * 64];  // sequence << 8 | status
   // ring_slots of PacketSlot follow.

@@ -70,7 +70,11 @@ std::string stats_table(const FabricShared& fabric, bool queue_pairs) {
     const Values sum = total_of(nic);
     add(&total, sum);
     if (!any(sum)) return;
-    text += std::string(nic.node) + " " + nic.name + (nic.dead.load() ? " (dead)" : "") + ":" + words(sum) + "\n";
+    text += std::string(nic.node) + " " + nic.name +
+            (nic.dead.load()              ? " (dead)"
+             : nic.link_down_since.load() ? " (link down)"
+                                          : "") +
+            ":" + words(sum) + "\n";
     for (unsigned qpn = 0; queue_pairs && qpn < kMaxQps; qpn++) {
       const Values values = values_of(nic.qps[qpn].counters);
       if (any(values)) {

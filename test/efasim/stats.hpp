@@ -9,7 +9,7 @@ namespace efasim {
 
 // A table of all NICs that saw traffic and of their queue pairs.
 std::string stats_table(const FabricShared& fabric, bool queue_pairs);
-// The same for programs: {"nics": [{"node": ..., "name": ..., "counters": {...}, "qps": [...]}], "total": {...}}
+// The same as JSON: {"nics": [{"node": ..., "name": ..., "counters": {...}, "qps": [...]}], "total": {...}}
 std::string stats_json(const FabricShared& fabric);
 
 }  // namespace efasim

@@ -1,4 +1,4 @@
-// The tree of files by which libfabric and others find a NIC's PCI address, driver and GUIDs.
+// The sysfs tree from which libfabric and others read a NIC's PCI address, driver and GUIDs.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace efasim {
 
-// Writes DIR/nodes/NODE/sys. What is there already is left. False and a message on failure.
+// Writes DIR/nodes/NODE/sys. Existing links are kept. False and a message on failure.
 bool write_sysfs(const Settings& settings, const Profile& profile, std::string* error);
 
 // The value of SYSFS_PATH for the programs.

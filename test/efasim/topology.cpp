@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <fstream>
 
-#include "common/machine_topology.hpp"
+#include "common/machine/machine_topology.hpp"
 
 namespace efasim {
 namespace {

@@ -1,4 +1,4 @@
-// What hwloc, and so Open MPI, sees of the machine: a file for HWLOC_XMLFILE.
+// The topology that hwloc, and so Open MPI, uses: a file for HWLOC_XMLFILE.
 #pragma once
 
 #include <string>

@@ -59,8 +59,8 @@ void Cq::forget(uint32_t qp_num) {
 
 namespace {
 
-// Hardware needs no processor, but here the peer does: where there are fewer cores than processes, a poller that
-// found nothing for some ten microseconds lets others run. With a core for each, the call returns at once.
+// Unlike hardware, the peer's device needs a core. Where there are fewer cores than processes, a poller that found
+// nothing for about ten microseconds yields. With a core for each process, sched_yield() returns at once.
 constexpr unsigned kIdlePolls = 512;
 
 bool next(Cq& cq) {
@@ -101,7 +101,7 @@ int next_poll(ibv_cq_ex* ex) {
 
 void end_poll(ibv_cq_ex* ex) { Cq::of(ex).poll_lock.unlock(); }
 
-// rdma-core reports RDMA reads as sends, as the device's completion does not tell (libefa 56).
+// rdma-core reports RDMA reads as sends, because the device's completion does not distinguish them (libefa 56).
 ibv_wc_opcode opcode_of(const Completion& c) {
   if (c.receive) return c.rdma_write ? IBV_WC_RECV_RDMA_WITH_IMM : IBV_WC_RECV;
   return c.rdma_write ? IBV_WC_RDMA_WRITE : IBV_WC_SEND;
@@ -121,7 +121,7 @@ Cq& of_efadv(efadv_cq* efadv) { return *reinterpret_cast<decltype(Cq::efadv)*>(e
 
 int wc_read_sgid(efadv_cq* efadv, ibv_gid* gid) {
   const Cq& cq = of_efadv(efadv);
-  // As the driver: only a sender without an address handle is worth a GID.
+  // As the driver: the GID is reported only for a sender without an address handle.
   if (!cq.current.receive || cq.current.source_ahn != Context::kNoAhn) return -ENOENT;
   memcpy(gid->raw, Process::get()->fabric->nic(cq.current.source_nic).gid, sizeof gid->raw);
   return 0;
@@ -247,7 +247,8 @@ ibv_cq* ibv_create_cq(ibv_context* context, int entries, void* user, ibv_comp_ch
 int ibv_destroy_cq(ibv_cq* ibv) {
   Cq* cq = &Cq::of(ibv);
   if (cq->users.load() > 0) {
-    EFASIM_ERROR("completion queue destroyed while %d queue pairs use it", cq->users.load());
+    if (!Process::get()->exiting)
+      EFASIM_ERROR("completion queue destroyed while %d queue pairs use it", cq->users.load());
     return EBUSY;
   }
   if (cq->armed.exchange(false)) Process::get()->fabric->proc().wake_on_ack.fetch_sub(1);

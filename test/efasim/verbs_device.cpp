@@ -35,13 +35,14 @@ int query_port(ibv_context* context, uint8_t port, ibv_port_attr* attr, size_t s
   if (port != 1) return EINVAL;
   ibv_port_attr full = {};
   const NicEntry& nic = *Context::of(context).nic;
-  full.state = nic.dead.load() ? IBV_PORT_DOWN : IBV_PORT_ACTIVE;
+  const bool down = nic.dead.load() || nic.link_down_since.load();
+  full.state = down ? IBV_PORT_DOWN : IBV_PORT_ACTIVE;
   full.max_mtu = full.active_mtu = IBV_MTU_4096;
   full.gid_tbl_len = 1;
   full.pkey_tbl_len = 1;
   full.max_msg_sz = Process::get()->profile.device.mtu;
   full.lmc = 1;
-  full.phys_state = nic.dead.load() ? 3 : 5;
+  full.phys_state = down ? 3 : 5;
   full.link_layer = IBV_LINK_LAYER_UNSPECIFIED;
   full.active_speed = 32;  // EDR; width 4x: what every EFA generation reports, whatever its rate
   full.active_width = 2;
@@ -164,7 +165,7 @@ int efadv_query_device(ibv_context*, efadv_device_attr* attr, uint32_t length) {
 }
 
 int ibv_query_port(ibv_context* context, uint8_t port, _compat_ibv_port_attr* attr) {
-  // The compatibility struct is the first part of ibv_port_attr, up to link_layer's neighbours.
+  // The compatibility struct is the first part of ibv_port_attr.
   return query_port(context, port, reinterpret_cast<ibv_port_attr*>(attr), offsetof(ibv_port_attr, port_cap_flags2));
 }
 
@@ -183,7 +184,7 @@ int ibv_query_pkey(ibv_context*, uint8_t port, int index, __be16* pkey) {
 int ibv_fork_init() { return 0; }
 ibv_fork_status ibv_is_fork_initialized() { return IBV_FORK_UNNEEDED; }
 
-// Asynchronous events: none are generated; a caller that waits for one waits on a descriptor that never speaks.
+// Asynchronous events are never generated; the descriptor never becomes readable.
 int ibv_get_async_event(ibv_context*, ibv_async_event*) {
   errno = EOPNOTSUPP;
   return -1;

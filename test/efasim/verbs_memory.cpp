@@ -1,11 +1,13 @@
 // Verbs: protection domains, memory regions and address handles.
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <new>
 
+#include "log.hpp"
 #include "verbs_ops.hpp"
 
 #undef ibv_reg_mr
@@ -32,11 +34,38 @@ namespace {
 
 std::mutex mr_mutex;
 uint32_t next_mr = 0;        // where to look for a free entry
-uint32_t mr_generation = 1;  // upper half of the next key: an old key never fits a new region by chance
+uint32_t mr_generation = 1;  // upper half of the next key, so that an old key never matches a new region
 uint32_t num_mrs = 0;
 uint64_t registered_bytes = 0;
 
-// Pinning fails where nothing is mapped.
+constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, which older headers do not have
+
+// The device's part of the kernel, so not through madvise of the C library: libfabric's memory monitor "memhooks" puts a jump
+// into that function and removes it again when it is unloaded. valgrind does not see such a change of code and goes on to
+// call what is unmapped by then.
+int advise(uint64_t start, uint64_t length, int advice) {
+  return static_cast<int>(syscall(SYS_madvise, start, length, advice));
+}
+
+// Whether the kernel is too old for MADV_POPULATE_WRITE: it refuses memory that may certainly be written.
+bool kernel_cannot_tell() {
+  static char page[2 * 4096];
+  static const bool refused = [] {
+    const auto start = (reinterpret_cast<uint64_t>(page) + 4095) & ~uint64_t{4095};
+    return advise(start, 4096, kPopulateWrite) != 0;
+  }();
+  return refused;
+}
+
+// Pinning for writing fails for memory that may not be written: ib_umem_get of Linux asks for writable pages then, and so
+// does MADV_POPULATE_WRITE (since Linux 5.14).
+bool writable(uint64_t address, uint64_t length) {
+  constexpr uint64_t kPage = 4096;
+  const uint64_t first = address & ~(kPage - 1);
+  return advise(first, address + length - first, kPopulateWrite) == 0 || kernel_cannot_tell();
+}
+
+// Pinning fails for memory that is not mapped.
 bool mapped(uint64_t address, uint64_t length) {
   constexpr uint64_t kPage = 4096, kPagesPerCall = 16384;
   static thread_local unsigned char residency[kPagesPerCall];
@@ -81,7 +110,8 @@ ibv_pd* ibv_alloc_pd(ibv_context* context) {
 int ibv_dealloc_pd(ibv_pd* ibv) {
   Pd* pd = &Pd::of(ibv);
   if (pd->users.load() > 0) {
-    EFASIM_ERROR("protection domain freed while %u objects use it", pd->users.load());
+    if (!Process::get()->exiting)
+      EFASIM_ERROR("protection domain freed while %u objects use it", pd->users.load());
     return EBUSY;
   }
   delete pd;
@@ -102,6 +132,12 @@ ibv_mr* ibv_reg_mr_iova2(ibv_pd* pd, void* address, size_t length, uint64_t iova
     return refuse(ENOMEM, context, "fault on request", length);
   }
   if (!mapped(start, length)) return refuse(EFAULT, context, "not all of it is mapped", length);
+  if ((access & (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE)) && !writable(start, length)) {
+    // No misuse: libfabric asks for what the device can do, and does without.
+    EFASIM_INFO("%zu bytes are not registered: not all of them may be written", length);
+    errno = EFAULT;
+    return nullptr;
+  }
   if (limits.mr_bytes && length > limits.mr_bytes) return refuse(ENOMEM, context, "limit mr_bytes", length);
 
   auto* mr = new (std::nothrow) Mr;
@@ -136,6 +172,9 @@ ibv_mr* ibv_reg_mr_iova2(ibv_pd* pd, void* address, size_t length, uint64_t iova
   mr->ibv.length = length;
   mr->ibv.handle = mr->index;
   mr->ibv.lkey = mr->ibv.rkey = key;
+  EFASIM_INFO("registered %zu bytes with key %08x: peers may%s%s", length, key,
+              access & IBV_ACCESS_REMOTE_READ ? " read" : (access & IBV_ACCESS_REMOTE_WRITE ? "" : " do nothing"),
+              access & IBV_ACCESS_REMOTE_WRITE ? " write" : "");
   return &mr->ibv;
 }
 
@@ -160,8 +199,8 @@ int ibv_dereg_mr(ibv_mr* ibv) {
     num_mrs--;
     registered_bytes -= ibv->length;
   }
-  // Peers that copy to or from it right now must finish: afterwards the memory may be anything. One that is
-  // killed meanwhile never says so, and its copy has ended.
+  // Wait for peers that are copying to or from it, because the memory may be reused afterwards. A peer that is killed
+  // meanwhile never decrements `users`; its copy has ended.
   const uint64_t give_up = now_ns() + 1'000'000'000;
   while (entry.users.load(std::memory_order_acquire) > 0) {
     if (now_ns() > give_up) {
@@ -172,12 +211,13 @@ int ibv_dereg_mr(ibv_mr* ibv) {
     sched_yield();
   }
   Pd::of(ibv->pd).users--;
+  EFASIM_INFO("released the %zu bytes with key %08x", ibv->length, ibv->lkey);
   delete mr;
   return 0;
 }
 
 int efadv_query_mr(ibv_mr*, struct efadv_mr_attr* attr, uint32_t length) {
-  memset(attr, 0, length);  // no interconnect is known: every validity bit is 0
+  memset(attr, 0, length);  // the interconnect is unknown: every validity bit is 0
   return 0;
 }
 

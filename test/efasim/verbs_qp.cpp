@@ -37,7 +37,8 @@ void wr_rdma_write_imm(ibv_qp_ex* ex, uint32_t rkey, uint64_t address, __be32 im
 
 void set_destination(SendWr& wr, ibv_ah* ah, uint32_t qpn, uint32_t qkey) {
   AhSlot& slot = *Ah::of(ah).slot;
-  if (slot.nic_id == kNoNic) slot.nic_id = Process::get()->fabric->find_nic(slot.gid);  // it may have come since
+  // The NIC may have been registered since.
+  if (slot.nic_id == kNoNic) slot.nic_id = Process::get()->fabric->find_nic(slot.gid);
   wr.nic_id = slot.nic_id;
   wr.qpn = qpn;
   wr.qkey = qkey;
@@ -85,7 +86,7 @@ void set_inline(Qp& qp, size_t num, const ibv_data_buf* list) {
     memcpy(to, list[i].addr, list[i].length);
     to += list[i].length;
   }
-  // RDMA moves data by its address: inline data has the one of the work request itself, which outlives it.
+  // RDMA needs the address of the data: for inline data it is in the work request, which lives long enough.
   wr->is_inline = true;
   wr->num_sge = 1;
   wr->sge[0] = {reinterpret_cast<uint64_t>(wr->inline_data), static_cast<uint32_t>(length), 0};
@@ -109,7 +110,7 @@ void fill_functions(Qp* qp) {
   ex.wr_set_sge_list = wr_set_sge_list;
   ex.wr_set_inline_data = wr_set_inline_data;
   ex.wr_set_inline_data_list = wr_set_inline_data_list;
-  // What was not asked for at creation stays null, as with rdma-core.
+  // Operations that were not requested at creation stay null, as with rdma-core.
   if (qp->send_ops & IBV_QP_EX_WITH_SEND) ex.wr_send = wr_send;
   if (qp->send_ops & IBV_QP_EX_WITH_SEND_WITH_IMM) ex.wr_send_imm = wr_send_imm;
   if (qp->send_ops & IBV_QP_EX_WITH_RDMA_READ) ex.wr_rdma_read = wr_rdma_read;
@@ -221,10 +222,10 @@ ibv_qp* create_qp(ibv_context* ibv, ibv_qp_init_attr_ex* attr, uint16_t flags) {
 
 struct Transition {
   ibv_qp_state from, to;
-  int required;  // attributes that must be there, besides the state
+  int required;  // required attributes, besides the state
 };
 
-// Of the driver's table for SRD; UD asks for the same but for rnr_retry, which it ignores.
+// The driver's table for SRD. UD requires the same, except rnr_retry, which it ignores.
 constexpr Transition kTransitions[] = {
     {IBV_QPS_RESET, IBV_QPS_INIT, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY},
     {IBV_QPS_INIT, IBV_QPS_INIT, 0},
@@ -370,7 +371,7 @@ int ibv_query_qp(ibv_qp* ibv, ibv_qp_attr* attr, int, ibv_qp_init_attr* init) {
   return 0;
 }
 
-// SRD delivers out of order: nothing may be concluded from the last byte.
+// SRD delivers out of order: the last byte may arrive before others.
 int ibv_query_qp_data_in_order(ibv_qp*, enum ibv_wr_opcode, uint32_t) { return 0; }
 
 int ibv_destroy_qp(ibv_qp* ibv) {
@@ -387,7 +388,7 @@ int ibv_destroy_qp(ibv_qp* ibv) {
     qp->own.entry->receiving.store(0, std::memory_order_seq_cst);
     qp->reject_all(Status::kRemoteBadDestQpn);
   }
-  // As the driver: completions of a queue pair that is gone are not seen any more.
+  // As the driver: completions of a destroyed queue pair are dropped.
   Cq::of(ibv->send_cq).forget(ibv->qp_num);
   Cq::of(ibv->recv_cq).forget(ibv->qp_num);
   process.fabric->destroy_qp(qp->context->nic_id, &qp->own);
@@ -396,7 +397,7 @@ int ibv_destroy_qp(ibv_qp* ibv) {
   return 0;
 }
 
-// There are none on EFA; programs that bind the symbol get a refusal.
+// EFA has none; calls fail.
 ibv_srq* ibv_create_srq(ibv_pd*, ibv_srq_init_attr*) {
   errno = EOPNOTSUPP;
   return nullptr;

@@ -1,4 +1,4 @@
-/* To be preloaded: libfabric's providers seem to have tags of 44 bits, so that communicators run out soon. */
+/* For LD_PRELOAD: limits the tags of libfabric's providers to 44 bits, so that few communicators are possible. */
 #include <dlfcn.h>
 #include <rdma/fabric.h>
 #include <rdma/fi_endpoint.h>

@@ -1,11 +1,11 @@
-// Drives a fuzz target where there is no libFuzzer (g++): a deterministic, structure-aware mutator without
-// coverage feedback, bounded by a number of inputs and by time.
+// Runs a fuzz target without libFuzzer (for g++): a deterministic, structure-aware mutator without coverage feedback, with a
+// maximum number of inputs and a maximum time.
 //
-//   TARGET [--seed N] [--inputs N] [--seconds N]   mutates the target's own seeds (1, 20000, 10)
-//   TARGET FILE...                                 runs those inputs: what an earlier run left, or AFL's
-//   TARGET --write-seeds DIRECTORY                 for libFuzzer and AFL
+//   TARGET [--seed N] [--inputs N] [--seconds N]   mutates the target's seed inputs; defaults: 1, 20000, 10
+//   TARGET FILE...                                 runs these inputs, from an earlier run or from AFL
+//   TARGET --write-seeds DIRECTORY                 writes the seed inputs, for libFuzzer and AFL
 //
-// An input that fails is left as fuzz-failure-SEED-NUMBER in the working directory.
+// An input that fails is written to fuzz-failure-SEED-NUMBER in the working directory.
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -18,25 +18,25 @@
 
 #include "fuzz.hpp"
 
-// Of the sanitizers' runtime; absent in a build without.
+// In the sanitizers' runtime; null in a build without sanitizers.
 extern "C" __attribute__((weak)) void __sanitizer_set_death_callback(void (*)());
 extern "C" const char* __asan_default_options();
 extern "C" const char* __asan_default_options() {
-  // 2: also where a library below libfabric (psm) puts in a handler of its own.
+  // 2: keep the sanitizer's handler even if a library below libfabric (psm) installs its own.
   return "handle_abort=2:handle_segv=2:handle_sigbus=2:handle_sigfpe=2:detect_leaks=0:allocator_may_return_"
          "null=1";
 }
 
 namespace {
 
-constexpr size_t kLongest = 2048;     // bytes of an input
-constexpr size_t kMostInputs = 4096;  // kept for mutation and splicing
-constexpr int kHangs_s = 5;           // seconds of processor time; an input takes a millisecond or so
+constexpr size_t kLongest = 2048;     // maximum length of an input, bytes
+constexpr size_t kMostInputs = 4096;  // maximum number of inputs kept for mutation and splicing
+constexpr int kHangs_s = 5;  // processor time after which an input hangs, s; it usually takes about 1 ms
 
 const FuzzInput* current;  // for the report of a failure
 char failure_file[128];
 
-void leave_input() {
+void write_failing_input() {
   if (!current) return;
   std::ofstream(failure_file, std::ios::binary)
       .write(reinterpret_cast<const char*>(current->data()), static_cast<std::streamsize>(current->size()));
@@ -49,7 +49,7 @@ void run(const FuzzInput& input, const std::string& name) {
   current = &input;
   const itimerval limit{{0, 0}, {kHangs_s, 0}};
   setitimer(ITIMER_VIRTUAL, &limit, nullptr);
-  // A copy of exactly its length, so that the sanitizer sees a read behind it.
+  // A copy without spare capacity, so that the sanitizer detects a read behind the input.
   const FuzzInput exact(input.begin(), input.end());
   LLVMFuzzerTestOneInput(exact.data(), exact.size());
   current = nullptr;
@@ -81,7 +81,7 @@ int write_seeds(const std::string& directory) {
   return 0;
 }
 
-// The beginning of one input, the end of another.
+// The beginning of one input and the end of another.
 FuzzInput spliced(const FuzzInput& first, const FuzzInput& second, FuzzRandom& random) {
   FuzzInput result(first.begin(), first.begin() + static_cast<long>(random.below(first.size() + 1)));
   const size_t from = random.below(second.size() + 1);
@@ -111,7 +111,7 @@ int fuzz(uint64_t seed, uint64_t inputs, uint64_t seconds) {
           LLVMFuzzerCustomMutator(input.data(), size, kLongest, static_cast<unsigned>(random.next())));
     }
     run(input, std::to_string(seed) + "-" + std::to_string(done));
-    // Some are mutated further; the seeds themselves always stay.
+    // Some mutated inputs are kept for further mutation. The seed inputs are never replaced.
     if (random.below(16) == 0) {
       if (kept.size() < kMostInputs)
         kept.push_back(std::move(input));
@@ -128,9 +128,9 @@ int fuzz(uint64_t seed, uint64_t inputs, uint64_t seconds) {
 
 int main(int argc, char** argv) {
   if (__sanitizer_set_death_callback)
-    __sanitizer_set_death_callback(leave_input);
+    __sanitizer_set_death_callback(write_failing_input);
   else
-    std::signal(SIGABRT, [](int) { leave_input(); });
+    std::signal(SIGABRT, [](int) { write_failing_input(); });
   std::signal(SIGVTALRM, [](int) { fuzz_fail("an input ends"); });
   uint64_t seed = 1, inputs = 20000, seconds = 10;
   char** argument = argv + 1;
@@ -146,7 +146,7 @@ int main(int argc, char** argv) {
                       : name == "--seconds" ? &seconds
                                             : nullptr;
     if (!value) {
-      std::fprintf(stderr, "fuzz: what is %s? See driver.cpp.\n", argument[0]);
+      std::fprintf(stderr, "fuzz: unknown option %s; see driver.cpp\n", argument[0]);
       return 2;
     }
     *value = std::strtoull(argument[1], nullptr, 10);

@@ -1,38 +1,42 @@
-// Fuzz target: the protocol engine among peers that keep to no protocol. An input is a sequence of steps of 16
-// bytes each: what the user, the provider or a peer does next, in any order and with any values.
+// Fuzz target: the protocol engine with peers that violate the protocol. An input is a sequence of steps of 16 bytes each,
+// actions of the user, the provider or a peer in any order and with any values.
 #include <cstring>
 
 #include "network.hpp"
+#include "protocol/wire.hpp"
 
 using namespace efa;
 using namespace efa::fuzz;
 
 namespace {
 
-enum Does : uint8_t {
+enum Action : uint8_t {
   kSend,
   kReceive,
-  kEager,     // a peer sends at once
-  kReady,     // a peer begins a rendezvous
-  kAnswer,    // a peer answers one of ours
+  kEager,     // a peer sends an eager message
+  kReady,     // a peer starts a rendezvous
+  kAnswer,    // a peer answers one of our rendezvous sends
   kControl,   // a peer sends any control message
-  kComplete,  // the provider has done something
-  kFail,      // or cannot
-  kPiece,     // a peer sends what it was asked for
+  kComplete,  // the provider completes an operation
+  kFail,      // the provider fails an operation
+  kPiece,     // a peer sends a piece after clear-to-send
   kCancel,
   kProbe,
   kMatch,
   kReceiveMatched,
   kRefuse,    // the provider refuses the next posts
-  kRegister,  // or registrations
+  kRegister,  // the provider refuses registrations
   kRailDies,
-  kAgain,  // the last control message, or ready-to-send message, once more
+  kAgain,  // the last control or ready-to-send message is repeated
   kProgress,
-  kDoes
+  kStop,      // a peer reports that its rendezvous send failed
+  kGiveUp,    // a peer reports that it cannot receive our message
+  kWithdraw,  // a peer withdraws a message
+  kActions
 };
 
-// What is changed in a message that is right otherwise; beyond these, nothing.
-enum Wrong : uint8_t {
+// The field that is changed in an otherwise valid message. Other values change nothing.
+enum Corruption : uint8_t {
   kLength = 1,
   kPieceLength,
   kRequest,
@@ -48,226 +52,269 @@ enum Wrong : uint8_t {
   kByte
 };
 
+// `action` determines what the other fields mean.
 struct Step {
-  uint8_t does, a, b, c;
-  uint32_t x;
-  uint64_t y;
+  uint8_t action, choice, variant, size;
+  uint32_t number;
+  uint64_t value;
 };
 static_assert(sizeof(Step) == 16);
 
 constexpr size_t kLengths[] = {0,    1,    8,    64,   128,  129,  500,  512,   513,
                                1024, 1025, 2047, 2048, 4096, 5000, 8192, 20000, 40000};
 constexpr size_t kMostSteps = 120;
-size_t length_of(uint8_t c) {
-  return kLengths[c % std::size(kLengths)];
+size_t length_of(uint8_t size) {
+  return kLengths[size % std::size(kLengths)];
 }
-int32_t rank_of(uint8_t a) {
-  return 1 + a % 2;
+int32_t rank_of(uint8_t choice) {
+  return 1 + choice % 2;
 }
-// Few tags, so that messages and receives meet.
-int32_t tag_of(uint32_t x) {
-  return static_cast<int32_t>(x % 3);
+// Few tags, so that messages and receives match.
+int32_t tag_of(uint32_t number) {
+  return static_cast<int32_t>(number % 3);
 }
-int32_t asked_tag(uint32_t x) {
-  return x % 4 == 3 ? EFA_ANY_TAG : tag_of(x % 4);
+int32_t asked_tag(uint32_t number) {
+  return number % 4 == 3 ? EFA_ANY_TAG : tag_of(number % 4);
 }
 
-void begin_rendezvous(Network& n, const Step& s) {
+void begin_rendezvous(Network& network, const Step& step) {
   RemoteSend send{};
-  send.address = n.fresh_address();
-  send.ready = n.x.ready(n.next_id++, length_of(s.c), 1 + s.x % 8192);
-  send.ready.rails = static_cast<uint8_t>(s.x >> 16 & 1 ? 1 + (s.x >> 20) % kMostRails : 0);
-  send.ready.flags = s.x >> 17 & 1 ? ReadyToSend::kPacked : 0;
+  send.address = network.fresh_address();
+  send.ready = network.transport.ready(network.next_id++, length_of(step.size), 1 + step.number % 8192);
+  send.ready.rails = static_cast<uint8_t>(step.number >> 16 & 1 ? 1 + (step.number >> 20) % kMostRails : 0);
+  send.ready.flags = step.number >> 17 & 1 ? ReadyToSend::kPacked : 0;
   send.ready.address = send.address;
   for (unsigned i = 0; i < send.ready.rails; ++i) send.ready.keys[i] = 100 + i;
   size_t cut = SIZE_MAX;
-  switch (s.b % 32) {
+  switch (step.variant % 32) {
     case kLength:
-      send.ready.length = s.y;
+      send.ready.length = step.value;
       break;
     case kPieceLength:
-      send.ready.piece = s.y;
+      send.ready.piece = step.value;
       break;
     case kRequest:
-      send.ready.request = s.y;
+      send.ready.request = step.value;
       break;
     case kVersion:
-      send.ready.version = static_cast<uint16_t>(s.y);
+      send.ready.version = static_cast<uint16_t>(step.value);
       break;
     case kMagic:
-      send.ready.magic = static_cast<uint32_t>(s.y);
+      send.ready.magic = static_cast<uint32_t>(step.value);
       break;
     case kRails:
-      send.ready.rails = static_cast<uint8_t>(s.y);
+      send.ready.rails = static_cast<uint8_t>(step.value);
       break;
     case kFlags:
-      send.ready.flags = static_cast<uint8_t>(s.y);
+      send.ready.flags = static_cast<uint8_t>(step.value);
       break;
     case kCut:
-      cut = s.y % (sizeof send.ready + 1);
+      cut = step.value % (sizeof send.ready + 1);
       break;
     case kAddress:
-      send.ready.address = s.y & ~uint64_t{7};
+      send.ready.address = step.value & ~uint64_t{7};
       break;
     default:
       break;
   }
-  n.arrive_ready(rank_of(s.a), tag_of(s.x >> 8), send, cut);
+  network.arrive_ready(rank_of(step.choice), tag_of(step.number >> 8), send, cut);
 }
 
-void send_control_message(Network& n, const Step& s, Control message) {
+void send_control_message(Network& network, const Step& step, Control message) {
   size_t size = sizeof message;
   uint8_t bytes[64] = {};
-  switch (s.b % 32) {
+  switch (step.variant % 32) {
     case kLength:
-      message.length = s.y;
+      message.length = step.value;
       break;
     case kPieceLength:
-      message.piece = s.y;
+      message.piece = step.value;
       break;
     case kRequest:
-      message.request = s.y;
+      message.request = step.value;
       break;
     case kVersion:
-      message.version = static_cast<uint16_t>(s.y);
+      message.version = static_cast<uint16_t>(step.value);
       break;
     case kMagic:
-      message.magic = static_cast<uint32_t>(s.y);
+      message.magic = static_cast<uint32_t>(step.value);
       break;
     case kCut:
-      size = s.y % (sizeof bytes + 1);
+      size = step.value % (sizeof bytes + 1);
       break;
     case kSender:
-      message.sender = s.y % 2 ? n.x.one.uid : s.y;
+      message.sender = step.value % 2 ? network.transport.one.uid : step.value;
       break;
     case kType:
-      message.type = static_cast<ControlType>(s.y);
+      message.type = static_cast<ControlType>(step.value);
       break;
     case kHandle:
-      message.handle = static_cast<uint32_t>(s.y);
+      message.handle = static_cast<uint32_t>(step.value);
       break;
     default:
       break;
   }
-  // More pieces than an input is meant to run for are no use; millions of them are what a peer may ask for.
+  // A peer may ask for millions of pieces. At most 200 here, to bound the run time of an input.
   if (message.type == ControlType::clear_to_send && message.piece && message.length / message.piece > 200)
     message.piece = message.length / 200 + 1;
   std::memcpy(bytes, &message, sizeof message);
-  if (s.b % 32 == kByte) bytes[s.y % sizeof message] ^= static_cast<uint8_t>(1 << (s.y >> 8) % 8);
-  n.arrive_control(bytes, size);
+  if (step.variant % 32 == kByte)
+    bytes[step.value % sizeof message] ^= static_cast<uint8_t>(1 << (step.value >> 8) % 8);
+  network.arrive_control(bytes, size);
 }
 
-void answer(Network& n, const Step& s) {
-  if (n.offered.empty()) return;
-  OpenSend& send = n.offered[s.a % n.offered.size()];
-  const bool reads = send.ready.rails && s.x % 2;
-  Control message = n.x.control(reads ? ControlType::finished : ControlType::clear_to_send, n.peer(send.to),
-                                send.ready.request, send.ready.length, 1 + s.x % 8192);
-  if (s.c % 4 == 0) message.length = s.x % (send.ready.length + 1);
-  message.failed = reads && s.x % 8 == 7;
-  message.handle = n.next_handle++;
+void answer(Network& network, const Step& step) {
+  if (network.offered.empty()) return;
+  OpenSend& send = network.offered[step.choice % network.offered.size()];
+  const bool reads = send.ready.rails && step.number % 2;
+  Control message = network.transport.control(reads ? ControlType::finished : ControlType::clear_to_send,
+                                              network.peer(send.to), send.ready.request, send.ready.length,
+                                              1 + step.number % 8192);
+  if (step.size % 4 == 0) message.length = step.number % (send.ready.length + 1);
+  message.failed = reads && step.number % 8 == 7;
+  message.handle = network.next_handle++;
   send.answered = true;
-  send_control_message(n, s, message);
+  send_control_message(network, step, message);
 }
 
-void piece(Network& n, const Step& s) {
+void piece(Network& network, const Step& step) {
   std::vector<RemoteSend*> asked;
-  for (auto& send : n.remote)
+  for (auto& send : network.remote)
     if (send.answered && send.clear.length) asked.push_back(&send);
   if (asked.empty()) return;
-  RemoteSend& send = *asked[s.a % asked.size()];
+  RemoteSend& send = *asked[step.choice % asked.size()];
   const uint64_t count = (send.clear.length - 1) / send.clear.piece + 1;
-  // One after the other, or any, sent before or not.
+  // The next piece, or any piece, sent already or not.
   uint64_t index = send.next_piece;
-  if (s.b % 8 == 1) index = s.x % (count + 2);
+  if (step.variant % 8 == 1) index = step.number % (count + 2);
   if (index == send.next_piece && index < count) ++send.next_piece;
   uint64_t size =
       index < count ? std::min(send.clear.piece, send.clear.length - index * send.clear.piece) : 8;
-  if (s.b % 8 == 2) size = s.y % (2 * size);
-  n.arrive_piece(send, index, size);
+  if (step.variant % 8 == 2) size = step.value % (2 * size);
+  network.arrive_piece(send, index, size);
 }
 
-void fail_one(Network& n, const Step& s) {
+void fail_one(Network& network, const Step& step) {
   constexpr int kErrors[] = {FI_EIO, FI_EHOSTUNREACH, FI_ENOMEM, FI_ECONNRESET, FI_EINVAL};
-  n.end_posted(s.x, kErrors[s.a % std::size(kErrors)]);
+  network.end_posted(step.number, kErrors[step.choice % std::size(kErrors)]);
 }
 
-void refuse(Network& n, const Step& s) {
+void refuse(Network& network, const Step& step) {
   constexpr int kErrors[] = {FI_EAGAIN, FI_EAGAIN, FI_EAGAIN, FI_EHOSTUNREACH};
-  auto& refuses = s.c % 2 ? n.second.refuse : n.x.fabric.refuse;
-  for (unsigned i = 0; i <= s.b % 4u; ++i) refuses.push_back(kErrors[s.a % std::size(kErrors)]);
-  if (s.a % std::size(kErrors) == 3) n.ended = true;  // may hit a control message
+  auto& refuses = step.size % 2 ? network.second.refuse : network.transport.fabric.refuse;
+  for (unsigned i = 0; i <= step.variant % 4u; ++i)
+    refuses.push_back(kErrors[step.choice % std::size(kErrors)]);
+  if (step.choice % std::size(kErrors) == 3) network.ended = true;  // it may concern a control message
 }
 
-void run(Network& n, const Step& s) {
-  switch (s.does % kDoes) {
+void run(Network& network, const Step& step) {
+  switch (step.action % kActions) {
     case kSend:
-      n.send(rank_of(s.a), length_of(s.c), tag_of(s.x), s.b & 1, s.b & 2, s.b & 4);
+      network.send(rank_of(step.choice), length_of(step.size), tag_of(step.number), step.variant & 1,
+                   step.variant & 2, step.variant & 4);
       break;
     case kReceive:
-      n.receive(s.a % 3, length_of(s.c), asked_tag(s.x), s.b & 2, s.b & 4);
+      network.receive(step.choice % 3, length_of(step.size), asked_tag(step.number), step.variant & 2,
+                      step.variant & 4);
       break;
     case kEager:
-      n.arrive_eager(rank_of(s.a), tag_of(s.x), s.b & 2 ? s.y % 3000 : length_of(s.c) % 1025, s.b & 1);
+      network.arrive_eager(rank_of(step.choice), tag_of(step.number),
+                           step.variant & 2 ? step.value % 3000 : length_of(step.size) % 1025,
+                           step.variant & 1);
       break;
     case kReady:
-      begin_rendezvous(n, s);
+      begin_rendezvous(network, step);
       break;
     case kAnswer:
-      answer(n, s);
+      answer(network, step);
       break;
     case kControl:
       send_control_message(
-          n, s, n.x.control(static_cast<ControlType>(1 + s.c % 3), n.peer(rank_of(s.a)), s.x, s.y % 5000));
+          network, step,
+          network.transport.control(static_cast<ControlType>(1 + step.size % 8),
+                                    network.peer(rank_of(step.choice)), step.number, step.value % 5000));
       break;
     case kComplete:
-      n.end_posted(s.x, 0);
+      network.end_posted(step.number, 0);
       break;
     case kFail:
-      fail_one(n, s);
+      fail_one(network, step);
       break;
     case kPiece:
-      piece(n, s);
+      piece(network, step);
       break;
     case kCancel:
-      if (!n.open.empty())
-        efa_cancel(n.x.t, *std::next(n.open.begin(), static_cast<long>(s.x % n.open.size())));
+      if (!network.open.empty())
+        efa_cancel(network.transport.t,
+                   *std::next(network.open.begin(), static_cast<long>(step.number % network.open.size())));
       break;
     case kProbe:
-      n.probe(s.a % 3, asked_tag(s.x), false);
+      network.probe(step.choice % 3, asked_tag(step.number), false);
       break;
     case kMatch:
-      n.probe(s.a % 3, asked_tag(s.x), true);
+      network.probe(step.choice % 3, asked_tag(step.number), true);
       break;
     case kReceiveMatched:
-      if (!n.matched.empty()) n.receive_matched(s.x % n.matched.size(), length_of(s.c), s.b & 2);
+      if (!network.matched.empty())
+        network.receive_matched(step.number % network.matched.size(), length_of(step.size), step.variant & 2);
       break;
     case kRefuse:
-      refuse(n, s);
+      refuse(network, step);
       break;
     case kRegister:
-      n.x.fabric.refuse_registration = s.a & 1 ? FI_ENOMEM : 0;
-      n.second.refuse_registration = s.a & 3 ? FI_ENOMEM : 0;
+      network.transport.fabric.refuse_registration = step.choice & 1 ? FI_ENOMEM : 0;
+      network.second.refuse_registration = step.choice & 3 ? FI_ENOMEM : 0;
       break;
     case kRailDies:
-      if (s.a % 2)
-        n.second.fail(nullptr, FI_EIO, 13);
+      if (step.choice % 2)
+        network.second.fail(nullptr, FI_EIO, 13);
       else
-        n.second.events.push_back(FI_ECANCELED);
+        network.second.events.push_back(FI_ECANCELED);
       break;
     case kAgain:
-      if (s.a % 2) {
-        n.arrive_control(&n.last_control, sizeof n.last_control);
-      } else if (!n.remote.empty()) {
-        RemoteSend again = n.remote.back();
+      if (step.choice % 2) {
+        network.arrive_control(&network.last_control, sizeof network.last_control);
+      } else if (!network.remote.empty()) {
+        RemoteSend again = network.remote.back();
         again.answered = false, again.clear = {}, again.next_piece = 0;
-        n.arrive_ready(again.from, tag_of(s.x), again, SIZE_MAX);
+        network.arrive_ready(again.from, tag_of(step.number), again, SIZE_MAX);
       }
       break;
     case kProgress:
       break;
+    case kStop:
+      if (!network.remote.empty()) {
+        const RemoteSend& send = network.remote[step.number % network.remote.size()];
+        Control message = network.transport.control(ControlType::send_failed, network.peer(send.from),
+                                                    send.ready.request, send.next_piece, 0);
+        message.handle = send.clear.handle;
+        send_control_message(network, step, message);
+      }
+      break;
+    case kGiveUp:
+      if (!network.offered.empty()) {
+        const OpenSend& send = network.offered[step.number % network.offered.size()];
+        Control message =
+            network.transport.control(ControlType::receive_failed, network.peer(send.to), send.ready.request);
+        message.handle = step.size % 8;
+        send_control_message(network, step, message);
+      }
+      break;
+    case kWithdraw:
+      if (!network.unexpected.empty()) {
+        const Arrived& message = *std::next(network.unexpected.begin(),
+                                            static_cast<long>(step.number % network.unexpected.size()));
+        SyncTrailer trailer{};
+        const auto ready = parse_ready_to_send(message.bytes.data(), message.bytes.size());
+        if (!ready) parse_synchronous(message.bytes.data(), message.bytes.size(), trailer);
+        Control control = network.transport.control(ControlType::withdraw, network.peer(message.from),
+                                                    ready ? ready->request : trailer.request, message.tag);
+        control.handle = static_cast<uint32_t>(message.from);
+        send_control_message(network, step, control);
+      }
+      break;
   }
-  if (s.does < 128) n.progress();  // otherwise more comes at once
+  if (step.action < 128) network.progress();  // otherwise the next step follows without progress
 }
 
 // ---- inputs --------------------------------------------------------------------------------------------
@@ -279,29 +326,30 @@ FuzzInput input_of(const std::vector<Step>& steps) {
 }
 
 Step random_step(FuzzRandom& random) {
-  Step s{};
-  s.does = static_cast<uint8_t>(random.below(kDoes));
+  Step step{};
+  step.action = static_cast<uint8_t>(random.below(kActions));
   if (random.below(4) == 0)
-    s.does = static_cast<uint8_t>(128 / kDoes * kDoes + kDoes + s.does);  // without progress
-  s.a = static_cast<uint8_t>(random.below(6));
-  s.b = static_cast<uint8_t>(random.below(32));
-  s.c = static_cast<uint8_t>(random.next());
-  s.x = static_cast<uint32_t>(random.next());
-  s.y = random.below(2) ? fuzz_extreme(random) : random.next() >> random.below(64);
-  return s;
+    step.action =
+        static_cast<uint8_t>(128 / kActions * kActions + kActions + step.action);  // without progress
+  step.choice = static_cast<uint8_t>(random.below(6));
+  step.variant = static_cast<uint8_t>(random.below(32));
+  step.size = static_cast<uint8_t>(random.next());
+  step.number = static_cast<uint32_t>(random.next());
+  step.value = random.below(2) ? fuzz_extreme(random) : random.next() >> random.below(64);
+  return step;
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  Network n;
+  Network network;
   const size_t steps = std::min(size / sizeof(Step), kMostSteps);
   for (size_t i = 0; i < steps; ++i) {
-    Step s;
-    std::memcpy(&s, data + i * sizeof s, sizeof s);
-    run(n, s);
+    Step step;
+    std::memcpy(&step, data + i * sizeof step, sizeof step);
+    run(network, step);
   }
-  n.settle();
+  network.settle();
   return 0;
 }
 
@@ -323,7 +371,7 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max
       if (there) std::swap(*place, steps[random.below(steps.size())]);
       break;
     case 3:
-      if (there) place->y = fuzz_extreme(random), place->b = static_cast<uint8_t>(random.below(16));
+      if (there) place->value = fuzz_extreme(random), place->variant = static_cast<uint8_t>(random.below(16));
       break;
     case 4:
       if (there)
@@ -338,11 +386,11 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max
 }
 
 std::vector<FuzzInput> fuzz_seeds() {
-  constexpr uint8_t k5000 = 14, k20000 = 16, k500 = 6, k64 = 3;  // places in kLengths
+  constexpr uint8_t k5000 = 14, k20000 = 16, k500 = 6, k64 = 3;  // indices into kLengths
   const uint32_t readable = 1 << 16 | 1 << 20;                   // a rendezvous with two rails
   const uint32_t pieces = 4095;                                  // of 4096 bytes
   return {
-      // Eager, both ways, early and late; synchronous.
+      // Eager messages in both directions, expected and unexpected; a synchronous one.
       input_of({{kReceive, 1, 0, k500, 0, 0},
                 {kEager, 0, 0, k500, 0, 0},
                 {kEager, 0, 1, k64, 0, 0},
@@ -380,7 +428,7 @@ std::vector<FuzzInput> fuzz_seeds() {
                 {kRailDies, 0, 0, 0, 0, 0},
                 {kFail, 0, 0, 0, 3, 0},
                 {kComplete, 0, 0, 0, 0, 0}}),
-      // Pull, sent; and what is refused for now.
+      // Pull, sent; and refusals with FI_EAGAIN.
       input_of({{kSend, 0, 0, k20000, 0, 0}, {kComplete, 0, 0, 0, 0, 0}, {kAnswer, 0, 0, 1, 1, 0}}),
       input_of({{kRefuse, 0, 3, 0, 0, 0},
                 {kSend, 0, 0, k20000, 0, 0},

@@ -1,5 +1,5 @@
-// What a fuzz target and whatever drives it know of each other. The names are libFuzzer's, so that a target also
-// links with clang's -fsanitize=fuzzer, or with AFL's driver, in place of driver.cpp.
+// The interface between a fuzz target and its driver. The names are libFuzzer's, so that a target also links with clang's
+// -fsanitize=fuzzer or AFL's driver instead of driver.cpp.
 #pragma once
 
 #include <cstddef>
@@ -10,18 +10,18 @@
 #include <vector>
 
 extern "C" {
-// Runs one input; never fails but by fuzz_fail or a sanitizer's report.
+// Runs one input. A failure is a call of fuzz_fail or a sanitizer's report; the result is always 0.
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
-// Changes an input in place, knowing its structure; the new size, at most `max_size`.
+// Mutates an input in place, with regard to its structure. Returns the new size, at most `max_size`.
 size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed);
 }
 
 using FuzzInput = std::vector<uint8_t>;
 
-// Inputs made of valid messages, from which mutation starts.
+// The seed inputs, which consist of valid messages.
 std::vector<FuzzInput> fuzz_seeds();
 
-// A property does not hold.
+// Reports that a property does not hold, and aborts.
 [[noreturn]] inline void fuzz_fail(const std::string& what) {
   std::fprintf(stderr, "fuzz: does not hold: %s\n", what.c_str());
   std::abort();
@@ -30,7 +30,7 @@ inline void fuzz_expect(bool holds, const char* what) {
   if (!holds) fuzz_fail(what);
 }
 
-// Random numbers that are the same everywhere (splitmix64).
+// Random numbers that are the same on every machine (splitmix64).
 class FuzzRandom {
  public:
   explicit FuzzRandom(uint64_t seed) : state_(seed) {}
@@ -47,7 +47,7 @@ class FuzzRandom {
   uint64_t state_;
 };
 
-// Values at which lengths, offsets and counts go wrong.
+// Boundary values for lengths, offsets and counts.
 inline uint64_t fuzz_extreme(FuzzRandom& random) {
   constexpr uint64_t kValues[] = {0,          1,          7,
                                   8,          9,          39,

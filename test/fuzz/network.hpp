@@ -1,8 +1,8 @@
-// The rest of the world for the protocol engine's fuzz target: a provider that matches messages, and peers that
-// know what they sent and were sent. It does what it is told, possible or not, and checks what comes back.
+// The environment of the protocol engine's fuzz target: a provider that matches messages, and peers that record what they
+// send and receive. It executes any action, valid or not, and checks the engine's reaction.
 //
-// Content says where it belongs: every message has an address that is a multiple of 2^24, and the aligned 8-byte
-// word at an address has that address as its value. So whatever arrives anywhere can be checked, however it came.
+// Message content identifies itself: every message has an address, a multiple of 2^24, and the aligned 8-byte word at an
+// address has that address as its value. So received data can be checked whatever protocol delivered it.
 #pragma once
 
 #include <list>
@@ -13,6 +13,7 @@
 
 #include "fake_transport.hpp"
 #include "fuzz.hpp"
+#include "protocol/wire.hpp"
 
 namespace efa::fuzz {
 
@@ -24,14 +25,14 @@ bool has_content(const void* at, uint64_t address, size_t size);
 
 struct Network;
 
-// A send or receive of the user. Ends, and is freed with all its memory, when it is done: whatever still touches
-// it then is found by the sanitizer, whatever is still posted for it by the network.
+// A send or receive of the user. It is freed with its memory when it is done: the sanitizer finds later accesses, and
+// check_not_posted() finds operations that are still posted.
 struct UserRequest : efa_request {
   Network* network;
   bool sends;
   bool starts_another;  // from inside `done`, as MPI does
   size_t size;          // bytes of the message or of the room for it
-  uint64_t address;     // of the content, if it sends
+  uint64_t address;     // of the content of a send
   std::unique_ptr<char[]> memory;
   fake::Layout layout;
 };
@@ -43,15 +44,16 @@ struct Arrived {
   std::vector<uint8_t> bytes;
 };
 
-// A rendezvous that a peer began, truthfully or not.
+// A rendezvous that a peer started, valid or not.
 struct RemoteSend {
   int32_t from;
   ReadyToSend ready;
   uint64_t address;
   bool well_formed;
   bool answered = false;
-  Control clear{};          // once answered by clear-to-send
-  uint64_t next_piece = 0;  // that was not sent
+  bool stopped = false;     // our receiver reported a failure
+  Control clear{};          // the clear-to-send, once it was answered
+  uint64_t next_piece = 0;  // the first piece that was not sent
 };
 
 // A ready-to-send message that our side sent.
@@ -62,9 +64,9 @@ struct OpenSend {
   bool answered = false;
 };
 
-// What our side was told to send in pieces.
-struct Told {
-  int32_t by;
+// A push that a clear-to-send asked our side for.
+struct ExpectedPush {
+  int32_t receiver;
   uint64_t address, length, piece;
 };
 
@@ -73,22 +75,23 @@ struct Network {
   ~Network();
 
   fake::Fabric second;  // before `x`, which closes it
-  fake::Transport x;
+  fake::Transport transport;
   std::list<UserRequest*> open;
   std::vector<efa_message*> matched;
   std::list<Arrived> unexpected;
   std::map<void*, Arrived> claimed;
   std::vector<RemoteSend> remote;
   std::vector<OpenSend> offered;
-  std::map<uint32_t, Told> told;                          // by handle
-  std::vector<std::pair<int32_t, uint64_t>> synchronous;  // to a peer, or from one (negative): rank and bits
+  std::map<uint32_t, ExpectedPush> expected_pushes;       // by handle
+  std::vector<std::pair<int32_t, uint64_t>> synchronous;  // to a peer, or from one (negative): rank and id
+  std::vector<std::pair<int32_t, uint64_t>> withdrawals;  // that our side asked for: rank and id
   Control last_control{};
   uint64_t next_address = kAddressStep, next_id = 1;
   uint32_t next_handle = 1;
   bool ended =
-      false;  // something fatal was said: the job would be over, so only memory is watched from here on
+      false;  // a fatal error was reported, which ends the job: from now on only memory accesses are checked
 
-  efa_peer& peer(int32_t rank) { return rank == 1 ? x.one : x.two; }
+  efa_peer& peer(int32_t rank) { return rank == 1 ? transport.one : transport.two; }
   uint64_t fresh_address() { return next_address += kAddressStep; }
 
   void send(int32_t to, size_t size, int32_t tag, bool synchronous, bool layout, bool starts_another);
@@ -102,11 +105,12 @@ struct Network {
   void arrive_ready(int32_t from, int32_t tag, RemoteSend send, size_t cut);
   void arrive_control(const void* bytes, size_t size);
   void arrive_piece(RemoteSend& send, uint64_t index, size_t size);
-  // Takes out what the provider was given, the n-th that is not a receive, and ends it well or badly.
-  void end_posted(size_t n, int error);
+  // Completes a posted send or read, number `which` modulo their count; or, if `error` is not 0, fails one of these or of the
+  // posted receives with it.
+  void end_posted(size_t which, int error);
 
-  void progress();  // ours, and matching
-  void settle();    // every peer does what it should, until nothing is left to be done; then checks that
+  void progress();  // of the engine and of the provider's matching
+  void settle();    // every peer follows the protocol until all operations end; then checks that
 
  private:
   UserRequest* make(bool sends, size_t size, bool layout);
@@ -116,9 +120,9 @@ struct Network {
   void match();
   void check_fatals(size_t before);
   bool possible(const Control& message) const;
-  static void done(efa_request* r);
-  void check_received(const UserRequest& r) const;
-  void check_not_posted(const UserRequest& r) const;
+  static void done(efa_request* request);
+  void check_received(const UserRequest& request) const;
+  void check_not_posted(const UserRequest& request) const;
 };
 
 }  // namespace efa::fuzz

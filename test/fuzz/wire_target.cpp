@@ -1,11 +1,14 @@
-// Fuzz target: what is parsed from the network. The first byte of an input says as what the rest is read.
+// Fuzz target: the parsers of network data. The first byte of an input selects the parser for the rest.
 #include <algorithm>
 #include <cstring>
 #include <memory>
 
 #include "fake_transport.hpp"
 #include "fuzz.hpp"
-#include "wire.hpp"
+#include "peers/card.hpp"
+#include "protocol/control.hpp"
+#include "protocol/segments.hpp"
+#include "protocol/wire.hpp"
 
 using namespace efa;
 
@@ -19,7 +22,7 @@ void ready(const uint8_t* bytes, size_t size) {
   fuzz_expect(size <= sizeof *parsed && parsed->size() == size, "a ready-to-send message has its own length");
   uint8_t again[sizeof *parsed];
   parsed->write(again);
-  fuzz_expect(std::memcmp(again, bytes, size) == 0, "a ready-to-send message is what came");
+  fuzz_expect(std::memcmp(again, bytes, size) == 0, "a parsed ready-to-send message equals its bytes");
   uint64_t length = 0;
   for (unsigned i = 0; i < parsed->segments; ++i) {
     const auto& part = parsed->parts[i];
@@ -31,14 +34,14 @@ void ready(const uint8_t* bytes, size_t size) {
   fuzz_expect(parsed->rails <= kMostRails && parsed->piece > 0, "rails and piece within bounds");
   fuzz_expect(parsed->rails == 0 || parsed->address + parsed->length >= parsed->address,
               "the data does not wrap");
-  fuzz_expect(to_string(*parsed).starts_with("RTS{"), "it can be shown");
+  fuzz_expect(to_string(*parsed).starts_with("RTS{"), "it can be printed");
 }
 
 void control(const uint8_t* bytes, size_t size) {
   const auto parsed = parse_control(bytes, size);
   if (!parsed) return;
   fuzz_expect(size == sizeof *parsed && std::memcmp(&*parsed, bytes, size) == 0,
-              "a control message is what came");
+              "a parsed control message equals its bytes");
   fuzz_expect(parsed->magic == Control::kMagic && parsed->version == kWireVersion, "magic and version");
   const bool clear = parsed->type == ControlType::clear_to_send;
   fuzz_expect(!clear || parsed->length == 0 || parsed->piece > 0, "pieces have a length");
@@ -46,34 +49,36 @@ void control(const uint8_t* bytes, size_t size) {
 }
 
 void card(const uint8_t* bytes, size_t size) {
-  std::string why;
+  MessagePart why;
   const auto parsed = Card::parse(bytes, size, why);
   fuzz_expect(parsed.has_value() == why.empty(), "a card is parsed or refused with a reason");
   if (!parsed) return;
   fuzz_expect(parsed->version == kWireVersion, "a card of another version is not parsed");
   fuzz_expect(!parsed->address.empty() && parsed->more.size() % parsed->address.size() == 0,
-              "whole addresses");
+              "addresses are complete");
   fuzz_expect(parsed->more.size() / parsed->address.size() < kMostRails, "not too many rails");
   const auto again = parsed->serialize();
   fuzz_expect(again.size() == size && std::equal(again.begin(), again.end(), bytes),
-              "nothing is left over or made up");
+              "a parsed card equals its bytes");
 }
 
-// The same card where it is used.
+// The same for a peer that is created from the card.
 void peer(const uint8_t* bytes, size_t size) {
-  static fake::Transport x;
-  x.reports.clear();
-  const efa_identity identity{2000, 9};
-  efa_peer* made = efa_peer_create(x.t, &identity, bytes, size);
+  static fake::Transport transport;
+  transport.reports.clear();
+  const efa_identity identity{2000, 9, 0};
+  efa_peer* made = efa_peer_create(transport.t, &identity, bytes, size);
   if (!made) {
-    fuzz_expect(x.reports.size() == 1 && x.reports[0].find("cannot talk to rank 9") != std::string::npos,
-                "a peer is refused in words that name it");
+    fuzz_expect(transport.reports.size() == 1 &&
+                    transport.reports[0].find("cannot talk to rank 9") != std::string::npos,
+                "the report of a refused peer names it");
     return;
   }
-  fuzz_expect(x.reports.empty(), "a peer that is made is not complained about");
-  fuzz_expect(made->eager_limit <= x.t->protocols.eager_limit, "a peer's limit is at most ours");
-  fuzz_expect(made->eager_limit_alone <= x.t->protocols.longest_eager, "nor is that of a lone message more");
-  efa_peer_destroy(x.t, made);
+  fuzz_expect(transport.reports.empty(), "a created peer causes no report");
+  fuzz_expect(made->eager_limit <= transport.t->protocols.eager_limit, "a peer's limit is at most ours");
+  fuzz_expect(made->eager_limit_alone <= transport.t->protocols.longest_eager,
+              "and so is its limit for a message sent alone");
+  efa_peer_destroy(transport.t, made);
 }
 
 FuzzInput input_of(Reading reading, const void* bytes, size_t size) {
@@ -86,7 +91,7 @@ FuzzInput input_of(Reading reading, const void* bytes, size_t size) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
-  // Behind the first byte the message would not be where it ends in memory, nor aligned.
+  // A copy of its own, so that it is aligned and AddressSanitizer knows its end.
   const std::unique_ptr<uint8_t[]> bytes(new uint8_t[size - 1]);
   if (size > 1) std::memcpy(bytes.get(), data + 1, size - 1);
   switch (data[0] % kReadings) {
@@ -106,7 +111,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   return 0;
 }
 
-// All lengths and counts are little-endian and of 1, 2, 4 or 8 bytes.
+// Lengths and counts are little-endian numbers of 1, 2, 4 or 8 bytes.
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
   FuzzRandom random(seed);
   if (size == 0) return 0;
@@ -123,14 +128,14 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max
       std::memcpy(data + at, &value, std::min<size_t>(size_t{1} << random.below(4), size - at));
       return size;
     }
-    case 3:  // cut off
+    case 3:  // truncated
       return at + 1;
     case 4: {  // longer
       const size_t more = std::min(1 + random.below(24), max_size - size);
       for (size_t i = 0; i < more; ++i) data[size + i] = static_cast<uint8_t>(random.next());
       return size + more;
     }
-    default: {  // a part twice, or not at all
+    default: {  // a part is repeated or removed
       const size_t length = 1 + random.below(std::min<size_t>(size - at, 16));
       if (random.below(2) || size + length > max_size) {
         std::memmove(data + at, data + at + length, size - at - length);
@@ -156,7 +161,9 @@ std::vector<FuzzInput> fuzz_seeds() {
     message.write(bytes);
     seeds.push_back(input_of(kReady, bytes, message.size()));
   }
-  for (const auto type : {ControlType::clear_to_send, ControlType::acknowledge, ControlType::finished}) {
+  for (const auto type : {ControlType::clear_to_send, ControlType::acknowledge, ControlType::finished,
+                          ControlType::receive_failed, ControlType::send_failed, ControlType::withdraw,
+                          ControlType::withdrawn, ControlType::alone_matched}) {
     const Control message{Control::kMagic, kWireVersion, type, 1001, 7, 1 << 20, 4096, 3, 0};
     seeds.push_back(input_of(kControl, &message, sizeof message));
   }

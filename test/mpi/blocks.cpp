@@ -1,5 +1,6 @@
-// Types of few long blocks, which need not be packed: in any order, with gaps of all sizes, between each other, to and
-// from packed layouts and contiguous memory; several elements; through MPI_BOTTOM; truncated; and of too many blocks.
+// Datatypes of a few long blocks, which are sent without packing. Blocks in any order and with gaps of all sizes; such a
+// type on both sides, or with a packed layout or contiguous memory on the other side; several elements; MPI_BOTTOM;
+// truncation; one block more than the limit.
 #include <numeric>
 
 #include "layouts.hpp"
@@ -10,7 +11,7 @@ namespace {
 
 constexpr std::size_t kKiB = 1024;
 
-// Bytes in blocks at places that are given in KiB; elements do not overlap.
+// A type of byte blocks, whose displacements are given in KiB. Elements do not overlap.
 Layout blocks(const char* name, std::vector<std::size_t> lengths, std::vector<std::ptrdiff_t> places_kib) {
   std::vector<int> counts(lengths.begin(), lengths.end());
   std::vector<MPI_Aint> places;
@@ -30,7 +31,7 @@ Layout blocks(const char* name, std::vector<std::size_t> lengths, std::vector<st
   return committed(name, type, extent, segments);
 }
 
-// Each of 1 MiB and 300 bytes in all.
+// Each has 1 MiB and 300 bytes of data.
 constexpr std::size_t kWhole = 1024 * kKiB + 300;
 
 std::vector<Layout> make() {

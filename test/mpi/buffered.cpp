@@ -1,7 +1,7 @@
-// Buffered sends: they complete at once, whatever the receiver does, and leave the caller's memory free for
-// other use; MPI_Buffer_detach waits for them; too little space is an error, not a crash.
+// Buffered sends: they complete locally and the caller may reuse its buffer. MPI_Buffer_detach waits for them. Too little
+// buffer space is MPI_ERR_BUFFER.
 //
-// buffered            sends that fit
+// buffered            sends that fit into the attached buffer
 // buffered overflow   sends that do not
 #include "check.hpp"
 #include "modes.hpp"
@@ -13,7 +13,7 @@ namespace {
 constexpr int kTokenTag = 1;
 constexpr int kTag = 40;
 
-// The receiver receives only after all sends returned and their memory was overwritten.
+// The receives start after all sends have returned and their memory has been overwritten.
 void completes_locally(int rank) {
   constexpr int kRounds = 3;
   BufferedSpace space(32 << 20);
@@ -49,7 +49,7 @@ void completes_locally(int rank) {
   }
 }
 
-// The buffer is gone after the detach: messages must have left it, and its bytes must not matter any more.
+// After MPI_Buffer_detach the messages have left the buffer, which the program may overwrite.
 void detach_waits(int rank) {
   for (const int bytes : {10, 5000, 70000, 2000000}) {
     Step step("detach after MPI_Bsend of %d bytes", bytes);
@@ -78,7 +78,7 @@ void detach_waits(int rank) {
   }
 }
 
-// Space for one message of exactly MPI_Pack_size plus overhead suffices, again and again.
+// A buffer of MPI_Pack_size plus MPI_BSEND_OVERHEAD is enough for one message at a time, repeatedly.
 void exact_space(int rank) {
   Step step("exact space");
   constexpr int kBytes = 10000;
@@ -99,7 +99,7 @@ void exact_space(int rank) {
   }
 }
 
-// Without space there is MPI_ERR_BUFFER; nothing is sent, and the next messages arrive.
+// Without space the send returns MPI_ERR_BUFFER and sends nothing; later messages arrive.
 void overflow(int rank) {
   Step step("too little space");
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);

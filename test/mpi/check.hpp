@@ -1,10 +1,9 @@
-// What every conformance program shares: start and end of the program, checks that say where and what,
-// and message buffers whose every byte is accounted for.
+// Shared by all programs of this directory: start and end of the program, checks, and message buffers in which every byte
+// is checked.
 //
-// A program includes this file, constructs one Program in main, and calls expect() and its relatives. The
-// first check that fails prints one line (rank, file, line, what, expected, got, in which step) and aborts
-// the job: what follows a wrong byte is noise. MPI errors are fatal, MPI's default, unless a program sets
-// MPI_ERRORS_RETURN because errors are its subject.
+// A program includes this file, constructs one Program in main, and calls the expect functions. The first check that fails
+// prints rank, file, line, expected and actual value and the current steps, and aborts the job. MPI errors are fatal, as
+// MPI's default is, unless a program tests errors and sets MPI_ERRORS_RETURN.
 #pragma once
 
 #include <mpi.h>
@@ -31,8 +30,7 @@ namespace efa::mpitest {
 
 using Location = std::source_location;
 
-// ---- Where the program is: a stack of steps, printed with a failed check and when the runner's limit ends
-// it
+// ---- Steps: a stack that says what the program does; printed with a failed check and at the runner's time limit ----------
 
 struct Steps {
   static constexpr int kDeepest = 6;
@@ -41,7 +39,7 @@ struct Steps {
 };
 inline thread_local Steps steps;
 
-// Names what the enclosing block does, e.g. Step step("%d bytes, %s", size, name(mode)).
+// Describes the enclosing block, for example Step step("%d bytes, %s", size, name(mode)).
 class Step {
  public:
   __attribute__((format(printf, 2, 3))) explicit Step(const char* format, ...) {
@@ -96,7 +94,7 @@ inline std::string error_text(int code) {
   return std::string(text, static_cast<std::size_t>(length));
 }
 
-// `code`, the result of an MPI call, belongs to the error class (MPI_SUCCESS, MPI_ERR_TRUNCATE ...).
+// The result `code` of an MPI call must be of the error class (MPI_SUCCESS, MPI_ERR_TRUNCATE ...).
 inline void expect_error(int error_class, int code, const char* what,
                          const Location& at = Location::current()) {
   int got = MPI_SUCCESS;
@@ -107,15 +105,15 @@ inline void expect_error(int error_class, int code, const char* what,
 
 // ---- Payload -------------------------------------------------------------------------------------------
 
-// Every message carries bytes that follow from who sent it, with which tag, and as which message of that
-// tag: a message that took another one's place does not verify.
+// The bytes of every message are computed from its sender, its tag and its number with that tag, so that a check fails if
+// another message was received.
 struct Key {
   int source;
   int tag;
   int sequence = 0;
 };
 
-// Eight bytes of a key's pattern; splitmix64, so that neighbouring keys and offsets have nothing in common.
+// Eight bytes of a key's pattern: splitmix64, so that the bytes of neighbouring keys and offsets are unrelated.
 inline std::uint64_t pattern_word(Key key, std::size_t word) {
   std::uint64_t x = (static_cast<std::uint64_t>(static_cast<std::uint32_t>(key.source)) << 48) ^
                     (static_cast<std::uint64_t>(static_cast<std::uint32_t>(key.tag)) << 24) ^
@@ -138,7 +136,7 @@ inline void fill_pattern(void* where, std::size_t bytes, Key key) {
   }
 }
 
-// Compares all bytes; reports the first one that is wrong and how many are.
+// Compares all bytes, and reports the first wrong one and the number of wrong ones.
 inline void expect_pattern(const void* where, std::size_t bytes, Key key,
                            const Location& at = Location::current()) {
   const auto* in = static_cast<const std::uint8_t*>(where);
@@ -160,8 +158,8 @@ inline void expect_pattern(const void* where, std::size_t bytes, Key key,
   fail(text, at);
 }
 
-// A message buffer between two guards. `size` bytes, `shift` bytes off 64-byte alignment.
-// As a receive buffer it is poisoned first, so that every byte that a receive wrote but should not shows.
+// A message buffer of `size` bytes between two guards, `shift` bytes off 64-byte alignment. It is poisoned first, so that
+// any byte that a receive wrote outside its message is found.
 class Buffer {
  public:
   static constexpr std::uint8_t kPoison = 0xe5;
@@ -179,7 +177,7 @@ class Buffer {
   void fill(Key key) { fill_pattern(data(), size_, key); }
   void poison() { std::fill(memory_.begin(), memory_.end(), kPoison); }
 
-  // Holds the first `received` bytes of the key's message, and nothing else was written.
+  // The buffer must hold the first `received` bytes of the key's message, and nothing else may have been written.
   void expect_message(Key key, std::size_t received, const Location& at = Location::current()) {
     expect(received <= size_, "the message fits the buffer", at);
     expect_pattern(data(), received, key, at);
@@ -187,7 +185,7 @@ class Buffer {
   }
   void expect_message(Key key, const Location& at = Location::current()) { expect_message(key, size_, at); }
 
-  // Nothing was written before the buffer, nor at or behind `offset`.
+  // Nothing may have been written before the buffer, nor at or behind `offset`.
   void expect_untouched_from(std::size_t offset, const Location& at = Location::current()) {
     check_poison(0, kGuard + shift_, at);
     check_poison(kGuard + shift_ + offset, memory_.size(), at);
@@ -210,8 +208,8 @@ class Buffer {
   std::vector<std::uint8_t> memory_;
 };
 
-// Message sizes (bytes) at and around the places where transports change protocol: inject, eager, packet
-// (EFA's MTU is 8928 or so), medium, read. Plus odd ones.
+// Message sizes in bytes at and around the thresholds of protocols: inject, EFA's packets (8928 bytes or less), eager,
+// medium, RDMA read. Some are odd.
 inline constexpr std::array<int, 31> kSizes{0,     1,     7,     8,      9,       31,      32,     33,
                                             63,    64,    65,    127,    128,     129,     1000,   3840,
                                             4096,  4097,  8191,  8192,   8900,    9001,    16384,  16385,
@@ -228,30 +226,30 @@ inline void expect_status(const MPI_Status& status, int source, int tag, int cou
   expect_equal(count, got, "count in the status", at);
 }
 
-// What MPI prescribes for operations with MPI_PROC_NULL.
+// The status that MPI specifies for operations with MPI_PROC_NULL.
 inline void expect_proc_null_status(const MPI_Status& status, const Location& at = Location::current()) {
   expect_status(status, MPI_PROC_NULL, MPI_ANY_TAG, 0, MPI_BYTE, at);
 }
 
-// What MPI prescribes for null and inactive requests.
+// The status that MPI specifies for null and inactive requests.
 inline void expect_empty_status(const MPI_Status& status, const Location& at = Location::current()) {
   expect_status(status, MPI_ANY_SOURCE, MPI_ANY_TAG, 0, MPI_BYTE, at);
 }
 
-// ---- Letting things happen -----------------------------------------------------------------------------
+// ---- Progress ------------------------------------------------------------------------------------------
 
-// Lets the library make progress for a while, so that messages under way become unexpected ones. It only
-// provokes: no check may depend on how far it got.
+// Makes progress for a while, so that messages on their way arrive as unexpected ones. No check may depend on how many
+// have arrived.
 inline void make_progress(std::chrono::microseconds duration = std::chrono::microseconds(300)) {
   const auto end = std::chrono::steady_clock::now() + duration;
   do {
     int found = 0;
     MPI_Iprobe(0, 12345, MPI_COMM_SELF, &found, MPI_STATUS_IGNORE);
-    expect(found == 0, "no message is found that nobody sent");
+    expect(found == 0, "a probe for an absent message finds nothing");
   } while (std::chrono::steady_clock::now() < end);
 }
 
-// The operation must not complete before something that has not happened yet; watches it for a while.
+// The operation must stay incomplete while it is tested for `duration`.
 inline void expect_incomplete(MPI_Request& request, const char* what,
                               std::chrono::milliseconds duration = std::chrono::milliseconds(10),
                               const Location& at = Location::current()) {
@@ -263,7 +261,7 @@ inline void expect_incomplete(MPI_Request& request, const char* what,
   } while (std::chrono::steady_clock::now() < end);
 }
 
-// Zero-byte messages that order steps of two ranks, on a communicator of the caller's choice.
+// Zero-byte messages that order the steps of two ranks.
 inline void give_token(int to, int tag, MPI_Comm comm) {
   MPI_Send(nullptr, 0, MPI_BYTE, to, tag, comm);
 }
@@ -273,9 +271,9 @@ inline void take_token(int from, int tag, MPI_Comm comm) {
 
 // ---- The program ---------------------------------------------------------------------------------------
 
-// The runner ends a program that hangs with SIGUSR1 (not SIGTERM, which mpirun itself uses): say where it
-// was. Only calls that a signal handler may use.
-inline void say_where_ended(int) {
+// Handler of SIGUSR1, which the runner sends at the time limit (not SIGTERM, which mpirun uses): prints the current steps.
+// It calls only functions that are safe in a signal handler.
+inline void print_steps_and_exit(int) {
   const auto put = [](const char* text) { return write(STDERR_FILENO, text, std::strlen(text)); };
   put("ended at the time limit\n");
   for (int i = 0; i < steps.depth; ++i) {
@@ -286,8 +284,8 @@ inline void say_where_ended(int) {
   _exit(1);
 }
 
-// Starts MPI; at its end finalizes it and prints the line that the runner counts, one per rank. The line
-// comes after MPI_Finalize, so a crash in there is a failure as well.
+// The constructor starts MPI. The destructor finalizes it and prints the line that the runner counts, one per rank: after
+// MPI_Finalize, so that a crash in it is a failure too.
 class Program {
  public:
   Program(int argc, char** argv, int min_ranks, int thread_level = MPI_THREAD_SINGLE) {
@@ -295,7 +293,7 @@ class Program {
     MPI_Init_thread(&argc, &argv, thread_level, &provided);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
-    std::signal(SIGUSR1, say_where_ended);
+    std::signal(SIGUSR1, print_steps_and_exit);
     std::string_view path = argv[0];
     name_ = path.substr(path.rfind('/') + 1);
     if (provided < thread_level) {
@@ -315,7 +313,7 @@ class Program {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  // Finalizes and prints the marker; for programs that end in a way of their own.
+  // Finalizes MPI and prints that line; for programs without a Program object.
   static void finish(const char* name, int rank, int size) {
     MPI_Finalize();
     char line[128];

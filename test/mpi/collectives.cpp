@@ -1,6 +1,6 @@
-// Collectives of Open MPI's own, which are made of our point-to-point messages: many sizes, uneven ones,
-// derived types, nonblocking ones at the same time, with point-to-point messages in between. Results are
-// literal.
+// Open MPI's collectives, which use the MTL's point-to-point messages: many sizes, different counts per rank, derived
+// types, several nonblocking collectives at once, point-to-point messages in between. The expected results are computed
+// without MPI.
 #include "check.hpp"
 #include "modes.hpp"
 
@@ -12,7 +12,7 @@ std::size_t at(int i) {
   return static_cast<std::size_t>(i);
 }
 
-// Rank r sends (r * 31 + p * 17 + base) % limit bytes to rank p, some of them none.
+// Rank r sends (r * 31 + p * 17 + base) % limit bytes to rank p, which may be 0.
 void alltoallv(int rank, int size, int limit) {
   Step step("MPI_Alltoallv, up to %d bytes per pair", limit);
   const auto bytes = [&](int from, int to) {
@@ -90,7 +90,7 @@ void reductions(int rank, int size, int count) {
                  "MPI_Scan sums up to this rank");
 }
 
-// Several collectives under way at once, with point-to-point messages between their start and their end.
+// Several collectives in progress at once, with point-to-point messages between their start and completion.
 void nonblocking(int rank, int size) {
   constexpr int kRounds = 20;
   for (int round = 0; round < kRounds; ++round) {
@@ -120,7 +120,7 @@ void nonblocking(int rank, int size) {
   }
 }
 
-// Columns of a matrix: a noncontiguous type on the way out, rows on the way in.
+// Sends the columns of a matrix (a noncontiguous type) and receives them as rows.
 void transposed(int rank, int size, int rows) {
   Step step("transposed matrix of %d rows", rows);
   MPI_Datatype column, one_column;

@@ -1,5 +1,5 @@
-// Communicators: thousands made and freed, hundreds alive at once, each with its own messages; ranks
-// renumbered; a communicator freed while a receive on it is pending; groups of every size.
+// Communicators: thousands created and freed, hundreds at the same time, each with its own messages; reordered ranks; a
+// communicator freed while a receive on it is pending; groups of every size.
 #include "check.hpp"
 #include "modes.hpp"
 
@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kTag = 3;
 
-// A ring of small and large messages on one communicator.
+// Small and large messages around a ring on one communicator.
 void ring(MPI_Comm comm, int sequence, int bytes) {
   int rank = 0, size = 0;
   MPI_Comm_rank(comm, &rank);
@@ -35,7 +35,7 @@ void thousands_one_after_another() {
   }
 }
 
-// All receives with wildcards are posted first; each gets the message of its own communicator.
+// Wildcard receives on all communicators are posted first. Each receives the message of its own communicator.
 void hundreds_at_once(int rank, int size) {
   constexpr int kCommunicators = 400;
   Step step("hundreds at once");
@@ -64,7 +64,7 @@ void hundreds_at_once(int rank, int size) {
   for (MPI_Comm& comm : comms) MPI_Comm_free(&comm);
 }
 
-// Every subset of the ranks, forwards and backwards.
+// A communicator of every subset of the ranks, in ascending and descending order.
 void groups(int rank, int size) {
   for (int members = 1; members < 1 << size; ++members)
     for (const bool backwards : {false, true}) {
@@ -78,7 +78,7 @@ void groups(int rank, int size) {
     }
 }
 
-// MPI_Comm_free only marks: the pending receive still gets its message.
+// MPI_Comm_free only marks the communicator: a pending receive still gets its message.
 void freed_with_pending_receive(int rank) {
   for (const int bytes : {20, 100000}) {
     Step step("freed while a receive of %d bytes is pending", bytes);
@@ -98,7 +98,7 @@ void freed_with_pending_receive(int rank) {
   }
 }
 
-// An identifier that is used again must not see messages or receives of its former life.
+// A communicator with a reused context id must not match messages or receives of the freed one.
 void reused_identifiers(int rank) {
   constexpr int kRounds = 300;
   for (int round = 0; round < kRounds; ++round) {

@@ -1,6 +1,5 @@
-// The calls that complete requests: wait and test for one, any, some and all, in any order of arrival; null
-// and inactive requests among them; MPI_Request_get_status; requests freed while active; sends both ways at
-// once.
+// The calls that complete requests: MPI_Wait and MPI_Test, and their any, some and all forms, for any order of arrival,
+// with null and inactive requests in the array; MPI_Request_get_status; requests freed while active; MPI_Sendrecv.
 #include <random>
 
 #include "check.hpp"
@@ -30,7 +29,7 @@ class Receiver {
       buffers_.emplace_back(static_cast<std::size_t>(size_of(i)));
       MPI_Irecv(buffers_.back().data(), size_of(i), MPI_BYTE, 0, kFirstTag + i, MPI_COMM_WORLD,
                 &requests_[at(2 * i)]);
-      requests_[at(2 * i + 1)] = MPI_REQUEST_NULL;  // every other one is null
+      requests_[at(2 * i + 1)] = MPI_REQUEST_NULL;  // every other request is null
     }
   }
 
@@ -86,7 +85,7 @@ class Receiver {
           }
       }
     }
-    // Nothing but null requests is left: every call says so.
+    // Only null requests are left: every call must return at once and say so.
     MPI_Waitany(kCount, requests_.data(), &index, &statuses[0]);
     expect_equal(MPI_UNDEFINED, index, "index of MPI_Waitany of null requests");
     expect_empty_status(statuses[0]);
@@ -138,7 +137,7 @@ void send_shuffled(unsigned seed) {
   }
 }
 
-// Sends freed right away still arrive; a receive freed while active still receives.
+// Messages of sends that were freed at once arrive. A receive that was freed while active still receives.
 void freed_while_active(int rank) {
   Step step("freed while active");
   std::vector<Buffer> messages;
@@ -153,7 +152,7 @@ void freed_while_active(int rank) {
       MPI_Request_free(&request);
       expect(request == MPI_REQUEST_NULL, "MPI_Request_free nulls the handle");
     }
-    // The receiver knows that a freed receive is complete by a later message of the same tag.
+    // A later message of the same tag tells the receiver that the freed receive is complete.
     for (int i = 0; i < kMessages; ++i) MPI_Ssend(nullptr, 0, MPI_BYTE, 1, kFirstTag + i, MPI_COMM_WORLD);
     take_token(1, kTokenTag, MPI_COMM_WORLD);
     return;
@@ -163,7 +162,7 @@ void freed_while_active(int rank) {
     MPI_Request request;
     Buffer& message = messages[static_cast<std::size_t>(i)];
     MPI_Irecv(message.data(), size_of(i), MPI_BYTE, 0, kFirstTag + i, MPI_COMM_WORLD, &request);
-    // A freed receive of a large message has no portable way to know its end; only small ones are freed.
+    // Only receives of short messages are freed: a program has no portable way to know when a long one is complete.
     if (size_of(i) < 2000 && i % 2)
       MPI_Request_free(&request);
     else
@@ -179,7 +178,7 @@ void freed_while_active(int rank) {
   give_token(0, kTokenTag, MPI_COMM_WORLD);
 }
 
-// Blocking both ways at once needs MPI_Sendrecv not to deadlock, whatever the size.
+// MPI_Sendrecv does not deadlock, whatever the size.
 void both_ways(int rank) {
   const int peer = 1 - rank;
   for (const int bytes : kSizes) {
@@ -193,7 +192,7 @@ void both_ways(int rank) {
     in.expect_message({peer, bytes});
     MPI_Sendrecv_replace(in.data(), bytes, MPI_BYTE, peer, 6, peer, 6, MPI_COMM_WORLD, &status);
     expect_status(status, peer, 6, bytes);
-    in.expect_message({rank, bytes});  // our own, back again
+    in.expect_message({rank, bytes});  // this rank's message, returned by the peer
   }
 }
 

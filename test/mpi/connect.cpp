@@ -1,5 +1,5 @@
-// MPI_Open_port, MPI_Comm_accept and MPI_Comm_connect between two groups that do know each other already: a
-// new intercommunicator each time, with its own messages.
+// MPI_Open_port, MPI_Comm_accept and MPI_Comm_connect between two groups of the same job: a new intercommunicator each
+// time, with its own messages.
 #include "check.hpp"
 
 using namespace efa::mpitest;

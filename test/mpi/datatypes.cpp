@@ -1,5 +1,5 @@
-// Derived datatypes on either side: every layout sends to every layout, by every kind of send and receive,
-// from an address or from MPI_BOTTOM, a few bytes or megabytes; partial elements; and MPI_PACKED both ways.
+// Derived datatypes on both sides: every layout is sent to every layout, with every kind of send and receive, from an
+// address or MPI_BOTTOM, with lengths from a few bytes to megabytes; partial elements; MPI_PACKED on either side.
 #include "layouts.hpp"
 #include "modes.hpp"
 
@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kTokenTag = 1;
 
-// How a layout is named to MPI: (address, count, type), or the same through MPI_BOTTOM.
+// The arguments of an MPI call for a layout: address, count and type, or the same memory through MPI_BOTTOM.
 struct Named {
   Named(const Layout& layout, Arena& arena, int elements, bool bottom)
       : address(arena.origin()), count(elements), type(layout.type), owned(bottom) {
@@ -72,7 +72,8 @@ void exchange(int rank, const Layout& from, const Layout& to, int elements, int 
   arena.expect_message({0, tag}, static_cast<std::size_t>(elements) * kBytesPerElement);
 }
 
-// Two elements and five ints arrive where four elements have room: counted in ints, and nothing more written.
+// A message of whole elements and five ints arrives in a receive of two more elements. MPI_Get_elements counts ints;
+// nothing behind the data is written.
 void partial(int rank, const Layout& layout, int tag) {
   Step step("partial element, %s", layout.name.c_str());
   for (const int whole : {2, 900, 40000}) {
@@ -94,7 +95,7 @@ void partial(int rank, const Layout& layout, int tag) {
   }
 }
 
-// Packed by hand on one side, and described by a type on the other.
+// MPI_Pack or MPI_Unpack on one side, the derived type on the other.
 void packed(int rank, const Layout& layout, int tag) {
   Step step("MPI_PACKED, %s", layout.name.c_str());
   for (const int elements : {1, 50, 5000}) {
@@ -132,7 +133,7 @@ int main(int argc, char** argv) {
   for (const int elements : {1, 3, 200, 2000, 12000, 90000})
     for (std::size_t from = 0; from < layouts.size(); ++from)
       for (std::size_t to = 0; to < layouts.size(); ++to) {
-        // The largest messages (4 MB) with neighbours in the list only, to save time.
+        // The largest messages (4 MB) only between neighbours in the list, to save time.
         if (elements > 10000 && (to + layouts.size() - from) % layouts.size() > 2) continue;
         exchange(program.rank, layouts[from], layouts[to], elements, ++tag);
       }

@@ -1,9 +1,9 @@
-// MPI_Finalize while there is still work: it delivers what must be delivered, and ends cleanly in any case.
+// MPI_Finalize with operations in progress: it completes all sends that the receiver takes, and returns in any case.
 //
-// finalize sends       sends whose requests were freed, and buffered ones: all must arrive
-// finalize unreceived  messages nobody receives, small and large ones
-// finalize posted      receives that nothing matches are still posted
-// finalize burst       a flood in all directions until right before the end, received late
+// finalize sends       sends whose requests were freed, and buffered sends: all must arrive
+// finalize unreceived  short and long messages that are never received
+// finalize posted      receives that no message matches
+// finalize burst       many messages between all ranks, received late, directly before MPI_Finalize
 #include "check.hpp"
 #include "modes.hpp"
 
@@ -18,7 +18,7 @@ int size_of(int i) {
   return i % 20 == 0 ? 300000 + i : i % 6 == 0 ? 9000 + i : i;
 }
 
-// What the sends read from must live until MPI_Finalize returns: nobody says when they are done.
+// The send buffers must live until MPI_Finalize returns: a freed request does not tell when its send completes.
 using Memory = std::vector<Buffer>;
 
 Memory make_messages(int rank) {
@@ -51,7 +51,7 @@ int main(int argc, char** argv) {
   const std::string_view what = argc > 1 ? argv[1] : "";
   Memory out = make_messages(rank), in;
   const int to = (rank + 1) % size, from = (rank + size - 1) % size;
-  // As large as what is sent; attached for good: MPI_Finalize itself has to wait for the buffered sends.
+  // Large enough for all messages. It is never detached, so MPI_Finalize has to wait for the buffered sends.
   std::vector<std::byte> space(16 << 20);
 
   if (what == "sends") {
@@ -98,6 +98,6 @@ int main(int argc, char** argv) {
     MPI_Abort(MPI_COMM_WORLD, 2);
   }
   Program::finish("finalize", rank, size);
-  // A receive that was posted for nothing wrote nothing, not even during MPI_Finalize.
+  // A receive that no message matched has written nothing, not even during MPI_Finalize.
   for (Buffer& message : in) message.expect_untouched_from(0);
 }

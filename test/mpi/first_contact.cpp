@@ -1,5 +1,5 @@
-// MPI_THREAD_MULTIPLE: the threads of each process reach every other process for the first time at the same moment,
-// so that each finds the peer's address by itself or waits for the thread that does.
+// MPI_THREAD_MULTIPLE: all threads of a process send to each peer for the first time at the same moment. Each resolves
+// the peer's address or waits for the thread that does.
 #include <atomic>
 #include <thread>
 
@@ -16,7 +16,7 @@ void meet(int rank, int size, int thread, std::atomic<int>& ready) {
   ++ready;
   while (ready < kThreads) {
   }
-  // Completed at the end: with wildcards a message of a later distance may come first.
+  // The sends complete at the end: with wildcards a message of a later distance may come first.
   std::vector<MPI_Request> sends;
   std::vector<Buffer> out(static_cast<std::size_t>(size), Buffer(100));
   for (int distance = 1; distance < size; ++distance) {

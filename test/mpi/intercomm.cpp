@@ -1,5 +1,5 @@
-// Intercommunicators: ranks are those of the other side, and both sides may have the same ranks; messages of
-// all modes and sizes, wildcards, probes; collectives across; merged into one afterwards.
+// Intercommunicators: a rank names a process of the remote group, and both groups have the same ranks. Messages of all
+// modes and sizes, wildcards, probes, collectives, and MPI_Intercomm_merge.
 #include "check.hpp"
 #include "modes.hpp"
 
@@ -7,7 +7,7 @@ using namespace efa::mpitest;
 
 namespace {
 
-// Every rank of a side exchanges with every rank of the other, the two sides at the same time.
+// Every rank of each group exchanges messages with every rank of the other group, in both directions at once.
 void all_pairs(MPI_Comm inter, int side) {
   int rank = 0, remote = 0;
   MPI_Comm_rank(inter, &rank);
@@ -58,7 +58,7 @@ void wildcards_and_probes(MPI_Comm inter, int side) {
       MPI_Status status;
       MPI_Mprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, inter, &handle, &status);
       const int source = status.MPI_SOURCE;
-      expect(source >= 0 && source < remote, "the source is a rank of the other side");
+      expect(source >= 0 && source < remote, "the source is a rank of the remote group");
       expect(!seen[static_cast<std::size_t>(source)], "every rank's message comes once");
       seen[static_cast<std::size_t>(source)] = true;
       expect_status(status, source, kTag, bytes);
@@ -73,12 +73,12 @@ void wildcards_and_probes(MPI_Comm inter, int side) {
 
 void collectives(MPI_Comm inter, int side, int world_rank, int world_size) {
   Step step("collectives");
-  // Each side gets the other side's sum of world ranks.
+  // Each group gets the remote group's sum of world ranks.
   int sum = -1, expected = 0;
   MPI_Allreduce(&world_rank, &sum, 1, MPI_INT, MPI_SUM, inter);
   for (int rank = 0; rank < world_size; ++rank)
     if (rank % 2 != side) expected += rank;
-  expect_equal(expected, sum, "sum over the other side");
+  expect_equal(expected, sum, "sum over the remote group");
   MPI_Comm merged;
   MPI_Intercomm_merge(inter, side, &merged);
   int size = 0;

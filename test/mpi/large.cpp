@@ -1,7 +1,7 @@
-// Messages above 2 GiB, and above what an int can count: every byte verified, with the counts that MPI gives.
-// Sends a count of a large type, and billions of bytes as ints; contiguous, and spread by a vector.
+// Messages of more than 2 GiB, whose length in bytes exceeds an int. All bytes and the counts in the status are checked.
+// One element of a large type, many MPI_INT, and a noncontiguous type.
 //
-// large [BYTES]   default: 2 GiB and a bit; both ranks need that much memory
+// large [BYTES]   default: 2 GiB and 4099 bytes; each rank needs that much memory
 #include "check.hpp"
 
 using namespace efa::mpitest;
@@ -16,7 +16,7 @@ struct Shape {
   MPI_Datatype type;
 };
 
-// The tail that is no whole block makes the length odd.
+// Blocks of 1 MiB and a shorter one for the rest, so that the length may be odd.
 MPI_Datatype blocks_and_tail(std::size_t bytes) {
   constexpr int kBlock = 1 << 20;
   MPI_Datatype block, type;
@@ -68,7 +68,7 @@ int main(int argc, char** argv) {
   exchange(program.rank, {"a large count of MPI_INT", static_cast<int>(bytes / sizeof(int)), MPI_INT},
            bytes / sizeof(int) * sizeof(int), memory);
 
-  // Two halves with a hole between them: noncontiguous, each half above what one chunk may be.
+  // Two halves with a hole between them: noncontiguous, and each half is longer than a piece of a rendezvous.
   constexpr std::size_t kHole = 256;
   const std::size_t half = (bytes - kHole) / 2;
   MPI_Datatype part = blocks_and_tail(half), halves;

@@ -1,5 +1,5 @@
-// Derived datatypes, each with its layout written down independently as a list of segments: what MPI sends
-// and receives is compared with what we computed from the list, never with what MPI thinks of its own type.
+// Derived datatypes, each with an independent description of its layout as a list of segments. The tests compare what MPI
+// sends and receives with data computed from the list, not from the MPI type.
 #pragma once
 
 #include "check.hpp"
@@ -18,7 +18,7 @@ struct Layout {
   std::vector<Segment> segments;  // of one element, in the order of the type map
 };
 
-// Every layout carries 12 ints per element, so that any of them can send to any other.
+// Every layout has 12 ints per element, so that any layout can be received into any other.
 inline constexpr int kIntsPerElement = 12;
 inline constexpr int kBytesPerElement = 48;
 
@@ -85,7 +85,7 @@ inline std::vector<Layout> make_layouts() {
   all.push_back(committed("resized to a negative extent", type, -64, {{0, 48}}));
   MPI_Type_free(&part);
 
-  // Begins far behind its origin.
+  // The first block is far behind the origin.
   {
     const int length = 12;
     const MPI_Aint displacement = 4000;
@@ -117,8 +117,7 @@ inline std::vector<Layout> make_layouts() {
   return all;
 }
 
-// Memory that holds `count` elements of a layout, wherever its displacements lead, inside one poisoned
-// Buffer.
+// Memory for `count` elements of a layout, from its lowest to its highest displacement, in one poisoned Buffer.
 class Arena {
  public:
   Arena(const Layout& layout, int count) : layout_(layout), count_(count) {
@@ -134,6 +133,10 @@ class Arena {
   }
 
   void* origin() { return memory_->bytes() + origin_; }
+  // The whole memory, and the offset of the origin in it: for a window.
+  void* memory() { return memory_->data(); }
+  std::size_t size() const { return memory_->size(); }
+  std::ptrdiff_t origin_offset() const { return origin_; }
 
   void fill(Key key) {
     std::size_t element = 0;
@@ -145,7 +148,7 @@ class Arena {
     });
   }
 
-  // The first `received` bytes of the packed stream are the key's; nothing else in the arena was written.
+  // The first `received` bytes of the packed stream must be the key's, and nothing else in the arena may have been written.
   void expect_message(Key key, std::size_t received, const Location& at = Location::current()) {
     std::vector<std::uint8_t> packed(received);
     walk(received, [&](std::size_t offset, std::uint8_t* place, std::size_t length) {

@@ -1,6 +1,6 @@
-// What matches what: any source, any tag, the extreme tags, MPI_PROC_NULL, communicators, receives in the
-// order they were posted; and the library's own messages (collectives, with negative tags) never end up in a
-// receive with MPI_ANY_TAG that is pending on the same communicator.
+// Matching: any source, any tag, the smallest and largest tags, MPI_PROC_NULL, communicators, receives in the order in
+// which they were posted. Open MPI's own messages (collectives, with negative tags) never match a pending receive with
+// MPI_ANY_TAG on the same communicator.
 #include "check.hpp"
 
 using namespace efa::mpitest;
@@ -37,7 +37,7 @@ void expect_arrived(MPI_Request& request, Buffer& into, Key key, int size,
   into.expect_message(key, static_cast<std::size_t>(size), at);
 }
 
-// Tags that differ in one bit only, and the largest.
+// Tags that differ in one bit, and the largest tag.
 void tags(int rank, int size) {
   std::vector<int> all{0, 1};
   for (int bit = 1; bit < 31 && (1 << bit) <= tag_upper_bound(); ++bit) all.push_back(1 << bit);
@@ -62,7 +62,7 @@ void tags(int rank, int size) {
   }
 }
 
-// Receives that fit several messages take the first; messages that fit several receives take the first.
+// A receive that matches several messages takes the first; a message that matches several receives takes the first.
 void first_posted_first(int rank, bool unexpected) {
   Step step("posted order, messages %s", unexpected ? "unexpected" : "expected");
   constexpr int kBytes = 300;
@@ -88,7 +88,7 @@ void first_posted_first(int rank, bool unexpected) {
     std::vector<MPI_Request> requests;
     for (const Key& key : keys) {
       messages.emplace_back(kBytes).fill(key);
-      // Not blocking: unexpected messages need not be buffered, and above the eager limit are not.
+      // Nonblocking: unexpected messages above the eager limit are not buffered.
       requests.emplace_back();
       MPI_Isend(messages.back().data(), kBytes, MPI_BYTE, 0, key.tag, MPI_COMM_WORLD, &requests.back());
     }
@@ -102,7 +102,7 @@ void communicators(int rank, int size) {
   Step step("three communicators");
   MPI_Comm comms[3] = {MPI_COMM_WORLD};
   MPI_Comm_dup(MPI_COMM_WORLD, &comms[1]);
-  MPI_Comm_split(MPI_COMM_WORLD, 0, size - rank, &comms[2]);  // the same ranks, numbered backwards
+  MPI_Comm_split(MPI_COMM_WORLD, 0, size - rank, &comms[2]);  // the same ranks in reverse order
   const int peer = size - 1;
   if (rank == 0) {
     std::vector<Buffer> buffers(3, Buffer(500));
@@ -155,7 +155,7 @@ void proc_null() {
   message.expect_untouched_from(0);
 }
 
-// Receives of anything wait on the communicator while collectives of all sizes run on it.
+// Wildcard receives are pending on the communicator while collectives of all sizes run on it.
 void pending_during_collectives(int rank, int size) {
   Step step("MPI_ANY_TAG receives pending during collectives");
   constexpr int kPending = 8;
@@ -181,8 +181,8 @@ void pending_during_collectives(int rank, int size) {
     }
     int done = 0, index = 0;
     MPI_Testany(kPending, requests.data(), &index, &done, MPI_STATUS_IGNORE);
-    expect(!done, "no receive of the user's got a message of a collective");
-    MPI_Barrier(MPI_COMM_WORLD);  // nobody goes on to send while another one still looks
+    expect(!done, "no user receive matched a message of a collective");
+    MPI_Barrier(MPI_COMM_WORLD);  // no rank sends again while another one still checks
   }
   const int to = (rank + 1) % size, from = (rank + size - 1) % size;
   for (int i = 0; i < kPending; ++i)

@@ -1,4 +1,4 @@
-// The four send modes of MPI, so that one loop tests all of them.
+// The four send modes of MPI, for loops over all of them.
 #pragma once
 
 #include <mpi.h>
@@ -39,7 +39,7 @@ inline MPI_Request send_init(Mode mode, const void* data, int count, MPI_Datatyp
   return request;
 }
 
-// Space for buffered sends, attached while this object lives. Its end waits until all of them have left.
+// A buffer for buffered sends, attached during the lifetime of this object. The destructor waits for all of them.
 class BufferedSpace {
  public:
   explicit BufferedSpace(std::size_t bytes) : memory_(bytes) {

@@ -1,6 +1,6 @@
-// Matched probes: MPI_Mprobe and MPI_Improbe take a message out of matching; MPI_Mrecv and MPI_Imrecv receive
-// it, whenever and in whatever order, into any layout. mtl/ofi of Open MPI 4.1 to 6.0 fails this for
-// noncontiguous data, truncation and synchronous sends.
+// Matched probes: MPI_Mprobe and MPI_Improbe take a message out of matching; MPI_Mrecv and MPI_Imrecv receive it at any
+// later time, in any order, into any layout. mtl/ofi of Open MPI 4.1 to 6.0 fails this test for noncontiguous data,
+// truncation and synchronous sends.
 #include "check.hpp"
 #include "modes.hpp"
 
@@ -16,7 +16,7 @@ void send_one(Mode mode, int bytes, int tag, int sequence = 0) {
   send(mode, message.data(), bytes, MPI_BYTE, 1, tag, MPI_COMM_WORLD);
 }
 
-// Waits with one or the other call; wildcards in turn.
+// Probes with MPI_Mprobe or MPI_Improbe, alternately with wildcards.
 MPI_Message probe_one(int tag, int bytes) {
   const int source = tag % 2 ? 0 : MPI_ANY_SOURCE;
   const int wanted = tag % 3 ? tag : MPI_ANY_TAG;
@@ -70,7 +70,7 @@ void every_mode_and_size(int rank) {
       }
 }
 
-// Into a vector of 3-byte blocks, 5 bytes apart.
+// Receives into a vector of 3-byte blocks with a stride of 5 bytes.
 void noncontiguous(int rank) {
   int tag = 300;
   for (const Mode mode : {Mode::kStandard, Mode::kSynchronous})
@@ -92,7 +92,7 @@ void noncontiguous(int rank) {
         expect_status(status, 0, tag, 1, vector);
         for (std::size_t i = 0; i < static_cast<std::size_t>(blocks); ++i) {
           std::copy_n(spread.bytes() + 5 * i, 3, packed.bytes() + 3 * i);
-          std::fill_n(spread.bytes() + 5 * i, 3, Buffer::kPoison);  // what is left must be untouched
+          std::fill_n(spread.bytes() + 5 * i, 3, Buffer::kPoison);  // the gaps must be unchanged
         }
         packed.expect_message({0, tag});
         spread.expect_untouched_from(0);
@@ -130,7 +130,7 @@ void truncated(int rank) {
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_ARE_FATAL);
 }
 
-// Many handles at once, received backwards, while other receives of the same tag go on in between.
+// Many message handles at once, received in reverse order, with other receives of the same tag in between.
 void many_handles(int rank) {
   constexpr int kHandles = 300;
   constexpr int kOthers = 300;
@@ -166,7 +166,7 @@ void many_handles(int rank) {
   }
 }
 
-// A probe in vain costs nothing and finds nothing; then the message is there once.
+// Probes before a message arrives find nothing; afterwards the message is found and received once.
 void found_once(int rank) {
   Step step("MPI_Improbe finds a message once");
   if (rank == 0) {

@@ -1,6 +1,6 @@
-"""Python objects and numpy arrays through mpi4py: what its users do, with contents checked.
+"""Python objects and numpy arrays through mpi4py, with checked contents.
 
-mpi4py pickles objects (probing for their length before it receives them) and sends arrays as they are.
+mpi4py pickles objects, and probes for their length before it receives them. It sends arrays without a copy.
 """
 
 import os
@@ -22,7 +22,7 @@ def expect(expected, got, what):
 
 
 def thing(owner, i):
-    """A nested object whose pickle is from a few bytes to a megabyte long."""
+    """A nested object; the length of its pickle is between a few bytes and a megabyte, depending on i."""
     return {"owner": owner, "list": list(range(i)), "text": "ä" * (i * i), ("tuple", i): [None, 1.5, {owner}]}
 
 
@@ -33,7 +33,7 @@ def objects():
         expect(thing(before, i), comm.recv(source=before, tag=i), f"object {i}")
         request.wait()
         expect(thing(before, i), comm.sendrecv(thing(rank, i), after, source=before), f"sendrecv of object {i}")
-    # Matched probes, in the opposite order of sending.
+    # Matched probes, in the reverse order of the sends.
     requests = [comm.issend(thing(rank, i), after, tag=i) for i in sizes]
     for i in reversed(sizes):
         status = MPI.Status()

@@ -1,5 +1,5 @@
-// Messages between two ranks are received in the order they were sent, whatever their sizes and protocols,
-// and whether the receive or the message came first. Every message carries its number in all its bytes.
+// Messages between two ranks are received in the order in which they were sent, for all sizes and protocols, whether the
+// receive or the message is first. All bytes of a message depend on its number.
 #include <random>
 
 #include "check.hpp"
@@ -31,7 +31,7 @@ void receive_in_order(const std::vector<int>& sizes, int source, int tag, unsign
     const int bytes = sizes[static_cast<std::size_t>(i)];
     Step step("message %d of the stream, %d bytes", i, bytes);
     MPI_Status status;
-    // Shorter receive buffers too: a message that overtook would be truncated.
+    // Some receive buffers are as short as their message: a longer message that overtook it would be truncated.
     const int room = random() % 2 ? bytes : into.count();
     MPI_Recv(into.data(), room, MPI_BYTE, source, tag, MPI_COMM_WORLD, &status);
     expect_status(status, 0, kTag, bytes);
@@ -39,7 +39,7 @@ void receive_in_order(const std::vector<int>& sizes, int source, int tag, unsign
   }
 }
 
-// A stream of blocking sends, of alternating modes; received one by one.
+// Blocking sends of alternating modes, received one by one.
 void blocking_stream(int rank, int source, int tag) {
   constexpr int kMessages = 1500;
   const std::vector<int> sizes = stream_sizes(kMessages, 1);
@@ -54,7 +54,7 @@ void blocking_stream(int rank, int source, int tag) {
   }
 }
 
-// All sends under way at once, before the first receive, or with all receives posted before.
+// All sends in progress at once, before the first receive is posted or after all are.
 void nonblocking_stream(int rank, bool posted_first) {
   constexpr int kMessages = 600;
   const std::vector<int> sizes = stream_sizes(kMessages, 3);
@@ -110,7 +110,7 @@ void burst(int rank, int size_limit) {
   }
 }
 
-// A large message first, small ones behind it: none may overtake, in either order of arrival.
+// A large message, then a small one, which must not overtake it; receives posted before or after the sends.
 void large_before_small(int rank) {
   for (const bool posted_first : {true, false})
     for (const int large : {9000, 70000, 2000000}) {

@@ -1,4 +1,4 @@
-"""Programs that others wrote, from Debian's packages: how to run them, and how to tell that they passed."""
+"""Third-party programs from Debian's packages: how to run them, and how to judge their output."""
 
 import re
 import shutil
@@ -9,7 +9,7 @@ from functools import cache
 
 @cache
 def python_with_mpi4py():
-    """A Python interpreter that has mpi4py and numpy: ours, or the system's; None without."""
+    """The Python interpreter that has mpi4py and numpy: this one or the system's; None if neither has them."""
     for python in dict.fromkeys((sys.executable, shutil.which("python3"), shutil.which("python3", path="/usr/bin"))):
         if python and subprocess.run([python, "-c", "import mpi4py, numpy"], stdin=subprocess.DEVNULL,
                                      stderr=subprocess.DEVNULL, check=False).returncode == 0:
@@ -22,7 +22,7 @@ class NetPipe:
 
     program, package = "NPopenmpi", "netpipe-openmpi"
     largest = 3 << 20  # bytes
-    # As many lines as sizes up to the largest; fewer mean that it stopped early.
+    # Number of sizes up to the largest, with and without -i; fewer results mean that it stopped early.
     lines = {True: 39, False: 115}
 
     def missing(self):
@@ -35,7 +35,7 @@ class NetPipe:
         pass
 
     def judge(self, text, _directory):
-        # Open MPI 5.0's mpirun may break its lines in two: count results, do not parse lines.
+        # mpirun of Open MPI 5.0 may split its lines, so results are counted and lines are not parsed.
         passed = text.count("Integrity check passed")
         results = passed or len(re.findall(r"Mbps in", text))
         wanted = self.lines[passed > 0]
@@ -43,7 +43,7 @@ class NetPipe:
         return wrong + ([f"NetPIPE ended after {results} of {wanted} sizes"] if results < wanted else [])
 
     def ignored(self, line):
-        """It writes its progress and its results to stderr."""
+        """NetPIPE writes its progress and its results to stderr."""
         return re.search(r"\d+ bytes +\d+ times|Integrity check passed$|Mbps in|^Now starting the main loop|^Using synchronous sends", line)
 
 
@@ -51,7 +51,7 @@ class Hpcc:
     """HPC Challenge: HPL, PTRANS, RandomAccess, FFT and more, each with a residual or error count of its own."""
 
     program, package = "hpcc", "hpcc"
-    # HPL's input file, for four processes and a second or so; what follows line 32 adds nothing to PTRANS.
+    # HPL's input file, for four processes and about one second. The lines after 32 are for PTRANS.
     settings = """HPL input file
     of mtl_efa's test
     HPL.out

@@ -1,8 +1,8 @@
-// Persistent requests: sends of every mode and receives, started again and again with other contents; from
-// MPI_BOTTOM and of types with a nonzero lower bound; MPI_Startall; the order of starts, not of creation,
-// decides what matches; inactive requests; freeing an active request.
+// Persistent requests: receives, and sends of every mode, started repeatedly with new contents; MPI_BOTTOM; types with a
+// nonzero lower bound; MPI_Startall; matching by the order of the starts, not of the creation; inactive requests; freeing
+// an active request.
 //
-// persistent MODE...   tests the sends of these modes only (standard, synchronous, ready, buffered).
+// persistent MODE...   tests sends of these modes only (standard, synchronous, ready, buffered).
 #include "check.hpp"
 #include "modes.hpp"
 
@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kRounds = 4;
 
-// Ready sends need the receive first: the receiver starts its own, then gives the token.
+// A ready send needs a posted receive: the receiver starts its receive, then sends the token.
 void exchange(Mode mode, int rank, const void* address, int count, MPI_Datatype type, Buffer& memory,
               std::size_t skip, int size, int tag) {
   const int peer = 1 - rank;
@@ -39,7 +39,7 @@ void exchange(Mode mode, int rank, const void* address, int count, MPI_Datatype 
       expect_pattern(memory.bytes() + skip, bytes, {0, tag, round});
       memory.expect_untouched_from(skip + bytes);
     }
-    expect(request != MPI_REQUEST_NULL, "a persistent request outlives MPI_Wait");
+    expect(request != MPI_REQUEST_NULL, "MPI_Wait keeps a persistent request");
     int done = 0;
     MPI_Test(&request, &done, &status);
     expect(done, "an inactive persistent request tests as complete");
@@ -58,7 +58,7 @@ void every_size(int rank, const std::vector<Mode>& modes) {
     }
 }
 
-// The same bytes named in two more ways: an absolute address, and a type that begins past its origin.
+// The same bytes by two other ways: an absolute address from MPI_BOTTOM, and a type with a nonzero lower bound.
 void bottom_and_lower_bound(int rank, const std::vector<Mode>& modes) {
   constexpr int kSkip = 40;
   int tag = 200;
@@ -80,7 +80,7 @@ void bottom_and_lower_bound(int rank, const std::vector<Mode>& modes) {
     }
 }
 
-// Receives a and b are created in this order and started in the other one: the first message is b's.
+// Receives a and b are created in this order and started in the opposite order: b gets the first message.
 void order_of_starts(int rank) {
   constexpr int kTag = 300;
   constexpr int kSize = 5000;
@@ -114,7 +114,7 @@ void order_of_starts(int rank) {
   for (MPI_Request& request : requests) MPI_Request_free(&request);
 }
 
-// MPI_Startall of sends and receives together, both ways at once, sizes of all protocols.
+// MPI_Startall of sends and receives, in both directions at once, with sizes of all protocols.
 void start_all(int rank) {
   const int peer = 1 - rank;
   std::vector<Buffer> out, in;
@@ -145,7 +145,7 @@ void start_all(int rank) {
   for (MPI_Request& request : requests) MPI_Request_free(&request);
 }
 
-// A request freed while active finishes its work; one with MPI_PROC_NULL completes at once.
+// A request that is freed while active still completes; a request with MPI_PROC_NULL completes at once.
 void freed_and_null(int rank) {
   constexpr int kTag = 500;
   for (int size : {0, 10, 9000, 300000}) {
@@ -158,7 +158,7 @@ void freed_and_null(int rank) {
       MPI_Start(&request);
       MPI_Request_free(&request);
       expect(request == MPI_REQUEST_NULL, "MPI_Request_free nulls the handle");
-      take_token(1, 2, MPI_COMM_WORLD);  // the receiver has it all: only now may the buffer go
+      take_token(1, 2, MPI_COMM_WORLD);  // the message was received: the buffer may be freed
     } else {
       MPI_Recv(memory.data(), size, MPI_BYTE, 0, kTag, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
       memory.expect_message({0, kTag, size});

@@ -1,6 +1,6 @@
-// Memory that goes away and comes back at the same address with other contents, as sender and as receiver of long
-// messages: whatever the transport or libfabric remembers of an address must have been forgotten with the memory.
-// munmap and mmap, free and malloc, realloc, the program break, madvise, mremap. Data is verified each time.
+// Memory that is unmapped and mapped again at the same address, as send and receive buffer of long messages. A cached
+// registration of the old memory must not be used. munmap and mmap, free and malloc, realloc, the program break, madvise,
+// mremap. The data is checked each time.
 //
 // reuse [ROUNDS]   default: 12
 #include <malloc.h>
@@ -13,15 +13,15 @@ using namespace efa::mpitest;
 namespace {
 
 constexpr std::size_t kPage = 4096;
-// Bytes: above where rendezvous begins, at and around where RDMA read and several NICs do; page multiples and not.
+// Message lengths in bytes: above the eager limit of efa, and where RDMA read and several rails are used. Some are
+// multiples of the page size.
 constexpr std::array<std::size_t, 5> kLengths{70000, 131072, 262144 + 4096, 1 << 20, 3000017};
 
 std::size_t pages(std::size_t bytes) {
   return (bytes + kPage - 1) / kPage * kPage;
 }
 
-// Addresses at which memory came back, and how often it came back elsewhere: a test that never met an address again
-// would prove nothing.
+// The addresses that were used, and how often one was used again. The test is valid only if some were.
 struct Places {
   std::vector<const void*> seen;
   int again = 0;
@@ -36,7 +36,7 @@ struct Places {
 class Exchange {
  public:
   explicit Exchange(int rank) : rank_(rank) {}
-  // Sends `memory` to the other rank, or receives into it and verifies; the two take turns.
+  // Sends `memory` to the other rank, or receives into it and checks the data. The ranks alternate.
   void operator()(void* memory, std::size_t bytes, Places& places) {
     places.note(memory);
     const bool sends = (rank_ + sequence_) % 2 == 0;
@@ -58,7 +58,7 @@ class Exchange {
   int rank_, sequence_ = 0;
 };
 
-// Places far from where the kernel puts mappings, so that nobody else gets one that is free for a moment.
+// Addresses far from the kernel's own choices, so that no other mapping takes one that is unmapped for a moment.
 char* place(std::size_t number) {
   return reinterpret_cast<char*>(0x200000000000 + number * (std::size_t{1} << 30));
 }
@@ -71,10 +71,10 @@ void* map(void* at, std::size_t bytes) {
 }
 
 void expect_again(const Places& places, int least) {
-  expect(places.again >= least, "addresses did come again");
+  expect(places.again >= least, "addresses were used again");
 }
 
-// A mapping at one address, its length now this and now that.
+// Mappings of different lengths at one address.
 void mapped_again(int rounds, Exchange& exchange) {
   Step step("munmap, mmap at the same address");
   Places places;
@@ -83,13 +83,13 @@ void mapped_again(int rounds, Exchange& exchange) {
     Step each("round %d, %zu bytes", round, bytes);
     void* memory = map(place(0), pages(bytes));
     exchange(memory, bytes, places);
-    exchange(memory, bytes, places);  // once more while it is known
+    exchange(memory, bytes, places);  // again, with a cached registration
     munmap(memory, pages(bytes));
   }
   expect_again(places, rounds);
 }
 
-// Only a part of the memory is replaced, in the middle of what was registered as one.
+// Only a part in the middle of the registered memory is replaced.
 void middle_replaced(int rounds, Exchange& exchange) {
   Step step("the middle unmapped and mapped again");
   Places places;
@@ -131,7 +131,7 @@ void reallocated(int rounds, Exchange& exchange) {
   std::free(memory);
 }
 
-// malloc's own way with the program break: memory at the top of the heap goes back to the system when it is freed.
+// malloc from the program break: memory at the top of the heap is returned to the system when it is freed.
 void heap_shrinks(int rounds, Exchange& exchange) {
   Step step("malloc from the program break, trimmed");
   Places places;
@@ -148,7 +148,7 @@ void heap_shrinks(int rounds, Exchange& exchange) {
   expect_again(places, 1);
 }
 
-// The break itself, up and down, as programs with allocators of their own do.
+// The program moves the break up and down with sbrk, as custom allocators do.
 void program_break(int rounds, Exchange& exchange) {
   Step step("sbrk up and down");
   Places places;
@@ -159,14 +159,14 @@ void program_break(int rounds, Exchange& exchange) {
     void* memory = sbrk(amount);
     expect(memory != reinterpret_cast<void*>(-1), "the break can be moved up");
     exchange(memory, bytes, places);
-    // Something else (malloc) may have moved it meanwhile; then it stays.
+    // If malloc has moved the break meanwhile, it stays.
     if (sbrk(0) == static_cast<char*>(memory) + amount)
-      expect(sbrk(-amount) != reinterpret_cast<void*>(-1), "and down");
+      expect(sbrk(-amount) != reinterpret_cast<void*>(-1), "the break can be moved down");
   }
   expect_again(places, 1);
 }
 
-// The addresses stay mapped, but the pages behind them are new ones.
+// The addresses stay mapped, but the pages behind them are replaced.
 void pages_dropped(int rounds, Exchange& exchange) {
   Step step("madvise(MADV_DONTNEED)");
   Places places;
@@ -176,12 +176,12 @@ void pages_dropped(int rounds, Exchange& exchange) {
     Step each("round %d", round);
     exchange(memory, kBytes, places);
     expect(madvise(memory, kBytes, MADV_DONTNEED) == 0, "pages can be dropped");
-    expect(memory[kBytes / 2] == 0, "and are new");
+    expect(memory[kBytes / 2] == 0, "the new pages are zero");
   }
   munmap(memory, kBytes);
 }
 
-// Memory moves away from an address, with its pages, and other memory moves there.
+// mremap moves memory, with its pages, to the address of another mapping.
 void moved(int rounds, Exchange& exchange) {
   Step step("mremap");
   Places places;
@@ -192,7 +192,7 @@ void moved(int rounds, Exchange& exchange) {
     Step each("round %d", round);
     exchange(first, kBytes, places);
     exchange(second, kBytes, places);
-    // `second` takes the place of `first`, which is unmapped by that; then new memory comes where `second` was.
+    // mremap moves `second` to the address of `first`, which is unmapped by that. Then new memory is mapped at `second`.
     void* const there = mremap(second, kBytes, kBytes, MREMAP_MAYMOVE | MREMAP_FIXED, first);
     expect(there == first, "memory can be moved");
     map(second, kBytes);

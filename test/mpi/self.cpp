@@ -1,4 +1,4 @@
-// Messages to oneself, on MPI_COMM_SELF, on MPI_COMM_WORLD and on a duplicate; also as the only process.
+// Messages of a rank to itself, on MPI_COMM_SELF, on MPI_COMM_WORLD and on a duplicate; also in a job of one rank.
 #include "layouts.hpp"
 #include "modes.hpp"
 

@@ -1,5 +1,5 @@
-// Standard, synchronous, ready and buffered sends, blocking and not, of every size around the protocol
-// boundaries, from buffers of odd alignment, to a receive that is posted before or after the message came.
+// Standard, synchronous, ready and buffered sends, blocking and nonblocking, of all sizes around the protocol boundaries,
+// from unaligned buffers, to a receive that is posted before or after the message arrives.
 #include "check.hpp"
 #include "modes.hpp"
 
@@ -14,41 +14,41 @@ constexpr int kTokenTag = 9;
 struct Exchange {
   Mode mode;
   bool blocking;
-  bool early;  // the receive is posted before the send starts; always so for ready sends
+  bool early;  // the receive is posted before the send starts; always true for ready sends
   int from;
   int size;   // bytes
-  int spare;  // bytes that the receive buffer is longer than the message
+  int spare;  // bytes by which the receive buffer is longer than the message
 };
 
-void send_one(const Exchange& e, int to, int tag, MPI_Comm comm) {
-  Buffer message(static_cast<std::size_t>(e.size), static_cast<std::size_t>(tag % 9));
-  message.fill({e.from, tag});
+void send_one(const Exchange& exchange, int to, int tag, MPI_Comm comm) {
+  Buffer message(static_cast<std::size_t>(exchange.size), static_cast<std::size_t>(tag % 9));
+  message.fill({exchange.from, tag});
   take_token(to, kTokenTag, comm);
-  if (e.blocking) {
-    send(e.mode, message.data(), e.size, MPI_BYTE, to, tag, comm);
+  if (exchange.blocking) {
+    send(exchange.mode, message.data(), exchange.size, MPI_BYTE, to, tag, comm);
   } else {
-    MPI_Request request = isend(e.mode, message.data(), e.size, MPI_BYTE, to, tag, comm);
+    MPI_Request request = isend(exchange.mode, message.data(), exchange.size, MPI_BYTE, to, tag, comm);
     MPI_Wait(&request, MPI_STATUS_IGNORE);
     expect(request == MPI_REQUEST_NULL, "MPI_Wait frees the request");
   }
-  message.expect_message({e.from, tag});  // a send must not touch its buffer
+  message.expect_message({exchange.from, tag});  // a send must not change its buffer
 }
 
-void receive_one(const Exchange& e, int tag, MPI_Comm comm) {
-  Buffer message(static_cast<std::size_t>(e.size + e.spare), static_cast<std::size_t>(tag % 5));
+void receive_one(const Exchange& exchange, int tag, MPI_Comm comm) {
+  Buffer message(static_cast<std::size_t>(exchange.size + exchange.spare), static_cast<std::size_t>(tag % 5));
   MPI_Status status;
-  if (e.early) {
+  if (exchange.early) {
     MPI_Request request;
-    MPI_Irecv(message.data(), message.count(), MPI_BYTE, e.from, tag, comm, &request);
-    give_token(e.from, kTokenTag, comm);
+    MPI_Irecv(message.data(), message.count(), MPI_BYTE, exchange.from, tag, comm, &request);
+    give_token(exchange.from, kTokenTag, comm);
     MPI_Wait(&request, &status);
   } else {
-    give_token(e.from, kTokenTag, comm);
+    give_token(exchange.from, kTokenTag, comm);
     make_progress();
-    MPI_Recv(message.data(), message.count(), MPI_BYTE, e.from, tag, comm, &status);
+    MPI_Recv(message.data(), message.count(), MPI_BYTE, exchange.from, tag, comm, &status);
   }
-  expect_status(status, e.from, tag, e.size);
-  message.expect_message({e.from, tag}, static_cast<std::size_t>(e.size));
+  expect_status(status, exchange.from, tag, exchange.size);
+  message.expect_message({exchange.from, tag}, static_cast<std::size_t>(exchange.size));
 }
 
 }  // namespace
@@ -64,13 +64,13 @@ int main(int argc, char** argv) {
         for (int size : kSizes)
           for (int from : {kSender, kReceiver}) {
             if (mode == Mode::kReady && !early) continue;
-            const Exchange e{mode, blocking, early, from, size, tag % 3 == 0 ? 0 : 37};
+            const Exchange exchange{mode, blocking, early, from, size, tag % 3 == 0 ? 0 : 37};
             Step step("%s %s send of %d bytes from rank %d, receive posted %s", name(mode),
                       blocking ? "blocking" : "nonblocking", size, from, early ? "early" : "late");
             ++tag;
             if (program.rank == from)
-              send_one(e, 1 - from, tag, MPI_COMM_WORLD);
+              send_one(exchange, 1 - from, tag, MPI_COMM_WORLD);
             else
-              receive_one(e, tag, MPI_COMM_WORLD);
+              receive_one(exchange, tag, MPI_COMM_WORLD);
           }
 }

@@ -1,5 +1,5 @@
-// MPI_Comm_spawn: started processes exchange messages with those that started them, and among themselves;
-// disconnected, and started once more. The program starts itself; children know it by their argument.
+// MPI_Comm_spawn: the spawned processes exchange messages with their parents and with each other; they disconnect, and
+// others are spawned. The program spawns itself, with an argument for the children.
 #include "check.hpp"
 
 using namespace efa::mpitest;
@@ -9,7 +9,7 @@ namespace {
 constexpr int kChildren = 2;
 constexpr int kTag = 5;
 
-// All pairs across, both ways at once.
+// Every parent with every child, in both directions at once.
 void exchange(MPI_Comm inter, int side) {
   int rank = 0, remote = 0;
   MPI_Comm_rank(inter, &rank);

@@ -1,5 +1,5 @@
-// One truncated message among good ones: MPI_Waitall, Testall, Waitsome, Testsome, Waitany and Testany report
-// it as MPI prescribes, name it in the right status, and deliver the others whole.
+// One truncated message among others: MPI_Waitall, Testall, Waitsome, Testsome, Waitany and Testany report it as MPI
+// specifies, in the right status, and the other messages arrive complete.
 #include "check.hpp"
 
 using namespace efa::mpitest;
@@ -7,7 +7,7 @@ using namespace efa::mpitest;
 namespace {
 
 constexpr int kMessages = 7;
-constexpr int kBad = 4;  // the message that is longer than its receive
+constexpr int kBad = 4;  // index of the message that is longer than its receive
 constexpr int kFirstTag = 20;
 
 enum class Call { kWaitall, kTestall, kWaitsome, kTestsome, kWaitany, kTestany };
@@ -50,7 +50,7 @@ class Receiver {
       expect_equal(kFirstTag + kBad, status.MPI_TAG, "tag in the status of the truncated message");
       buffer.expect_untouched_from(buffer.size());
     } else {
-      expect_error(MPI_SUCCESS, error, "error of a good message");
+      expect_error(MPI_SUCCESS, error, "error of a message that was not truncated");
       expect_status(status, 0, kFirstTag + index, bytes_);
       buffer.expect_message({0, kFirstTag + index, bytes_});
     }

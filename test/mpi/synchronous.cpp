@@ -1,5 +1,5 @@
-// A synchronous send completes only once its receive has begun: not before the receive is posted, not by a
-// probe, not by a receive of another tag or communicator; and it does complete for every kind of receive.
+// A synchronous send completes only after its match: not before the receive is posted, not with a probe, not with a
+// receive of another tag or communicator. It completes with every kind of receive.
 //
 // synchronous        the semantics
 // synchronous many   thousands of synchronous sends outstanding
@@ -17,7 +17,7 @@ MPI_Request issend(Buffer& message, int tag, Key key, MPI_Comm comm = MPI_COMM_W
   return isend(Mode::kSynchronous, message.data(), message.count(), MPI_BYTE, 1, tag, comm);
 }
 
-// Rank 1 answers to nothing but the library's progress until it got the token.
+// Rank 1 only makes progress until it receives the token.
 void not_before_receive(int rank, MPI_Comm other) {
   int tag = 100;
   for (int size : kSizes) {
@@ -29,7 +29,7 @@ void not_before_receive(int rank, MPI_Comm other) {
       MPI_Request request = issend(message, tag, {0, tag});
       expect_incomplete(request, "before the receive", std::chrono::milliseconds(3));
       give_token(1, kTokenTag, MPI_COMM_WORLD);
-      // Now the receiver probes, and posts receives that do not match.
+      // The receiver probes, and posts receives that do not match.
       expect_incomplete(request, "after a probe and receives that do not match",
                         std::chrono::milliseconds(3));
       give_token(1, kTokenTag, MPI_COMM_WORLD);
@@ -59,7 +59,7 @@ void not_before_receive(int rank, MPI_Comm other) {
   }
 }
 
-// Through a matched probe: incomplete until MPI_Mrecv, complete after it.
+// With a matched probe: incomplete until MPI_Mrecv, complete after it.
 void through_matched_probe(int rank) {
   int tag = 200;
   for (int size : {0, 1, 64, 5000, 20000, 100000, 2000003}) {
@@ -86,7 +86,7 @@ void through_matched_probe(int rank) {
   }
 }
 
-// Many at once: each completes when its own receive comes, in whatever order that is.
+// Many at once: each completes with its own receive, in any order of the receives.
 void completes_one_by_one(int rank) {
   Step step("many at once");
   constexpr int kMessages = 24;
@@ -115,7 +115,7 @@ void completes_one_by_one(int rank) {
   }
 }
 
-// Thousands outstanding in one stream, then received with wildcards: in order.
+// Thousands of sends with one tag are outstanding, and are then received with wildcards, in order.
 void many_outstanding(int rank) {
   Step step("thousands outstanding");
   constexpr int kMessages = 3000;

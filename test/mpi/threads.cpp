@@ -1,6 +1,6 @@
-// MPI_THREAD_MULTIPLE: threads of two or more processes hammer one communicator, each with a tag of its own,
-// all with one tag, with wildcards, through probes, and with collectives on communicators of their own at the
-// same time. Nothing is lost, doubled, torn or out of order within a thread's stream.
+// MPI_THREAD_MULTIPLE: threads of two or more processes use one communicator at the same time: each thread with a tag of
+// its own, all threads with one tag, wildcards, probes, and collectives on other communicators. No message is lost,
+// duplicated, corrupted, or out of order with regard to others of its thread.
 #include <atomic>
 #include <thread>
 
@@ -24,7 +24,7 @@ int size_of(int i) {
   return i % 50 == 0 ? 100000 + i : i % 12 == 0 ? 9000 + i : i % 200;
 }
 
-// Each thread exchanges with its twin on the next rank, both ways, in order.
+// Each thread exchanges messages with the thread of the same number on the next rank, in both directions, in order.
 void own_tags(int rank, int size) {
   constexpr int kMessages = 800;
   const int to = (rank + 1) % size, from = (rank + size - 1) % size;
@@ -45,13 +45,13 @@ void own_tags(int rank, int size) {
   });
 }
 
-// Messages that any thread may get carry a header with who sent them and as which message of its own.
+// Header of a message that any thread may receive: its sender, and its number among that sender's messages.
 struct Header {
   int thread;
   int sequence;
 };
 
-// All threads of all ranks send to rank 0, whose threads take what comes, by `how`; each message once.
+// All threads of all ranks send to rank 0, whose threads receive any message, in the way of `how`; each message once.
 enum class How { kReceive, kMatchedProbe, kImprobe };
 
 void shared_tag(int rank, int size, How how) {
@@ -107,7 +107,7 @@ void shared_tag(int rank, int size, How how) {
   });
 }
 
-// Two threads exchange messages, two run collectives, one of these on a communicator that it makes and frees.
+// Two threads exchange messages and two run collectives, one of them on communicators that it creates and frees.
 void beside_collectives(int rank, int size) {
   std::vector<MPI_Comm> comms(kThreads);
   for (MPI_Comm& comm : comms) MPI_Comm_dup(MPI_COMM_WORLD, &comm);
@@ -139,7 +139,7 @@ void beside_collectives(int rank, int size) {
   for (MPI_Comm& comm : comms) MPI_Comm_free(&comm);
 }
 
-// One thread waits for a message that another one of the same process sends or receives last.
+// One thread waits for the peer's last message while another thread exchanges messages with the peer.
 void waiting_beside_working(int rank) {
   constexpr int kLastTag = 90;
   constexpr int kRounds = 50;

@@ -1,6 +1,5 @@
-// A message longer than its receive: MPI_ERR_TRUNCATE at the receiver, with source and tag; nothing behind
-// the receive buffer is written; the sender completes without an error; and the two go on as if nothing had
-// been.
+// A message longer than its receive: the receiver gets MPI_ERR_TRUNCATE, with source and tag; nothing behind the receive
+// buffer is written; the send completes without an error; later messages are not affected.
 #include "check.hpp"
 #include "modes.hpp"
 
@@ -27,7 +26,7 @@ enum class Receive { kBlocking, kEarly, kPersistent, kVector };
 constexpr std::array kReceives{Receive::kBlocking, Receive::kEarly, Receive::kPersistent, Receive::kVector};
 constexpr std::array kReceiveNames{"unexpected", "posted early", "persistent", "of a vector"};
 
-// Blocks of one byte, two bytes apart: `room` bytes spread over 2 * room.
+// Blocks of one byte with a stride of two: `room` bytes of data in 2 * room bytes of memory.
 MPI_Datatype spread_type(int room) {
   MPI_Datatype type;
   MPI_Type_vector(room, 1, 2, MPI_BYTE, &type);
@@ -35,11 +34,11 @@ MPI_Datatype spread_type(int room) {
   return type;
 }
 
-void receive_truncated(Receive how, const Case& c, int source, int tag) {
+void receive_truncated(Receive how, const Case& test_case, int source, int tag) {
   const bool spread = how == Receive::kVector;
-  Buffer into(static_cast<std::size_t>(2 * c.room));
-  MPI_Datatype type = spread ? spread_type(c.room) : MPI_BYTE;
-  const int count = spread ? 1 : c.room;
+  Buffer into(static_cast<std::size_t>(2 * test_case.room));
+  MPI_Datatype type = spread ? spread_type(test_case.room) : MPI_BYTE;
+  const int count = spread ? 1 : test_case.room;
   MPI_Status status;
   int code = MPI_SUCCESS;
   MPI_Request request = MPI_REQUEST_NULL;
@@ -60,7 +59,7 @@ void receive_truncated(Receive how, const Case& c, int source, int tag) {
   }
   expect_error(MPI_ERR_TRUNCATE, code, "receive of a message that is too long");
   expect_equal(0, status.MPI_SOURCE, "source in the status");
-  into.expect_untouched_from(static_cast<std::size_t>(spread ? 2 * c.room : c.room));
+  into.expect_untouched_from(static_cast<std::size_t>(spread ? 2 * test_case.room : test_case.room));
   if (spread) {
     for (std::size_t i = 1; i < into.size(); i += 2)
       expect_equal(Buffer::kPoison, into.bytes()[i], "a byte in a gap of the receive's type");
@@ -68,32 +67,32 @@ void receive_truncated(Receive how, const Case& c, int source, int tag) {
   }
 }
 
-void one_case(int rank, Mode mode, Receive how, const Case& c, int tag) {
-  Buffer message(static_cast<std::size_t>(c.bytes));
+void one_case(int rank, Mode mode, Receive how, const Case& test_case, int tag) {
+  Buffer message(static_cast<std::size_t>(test_case.bytes));
   if (rank == 0) {
     message.fill({0, tag});
     take_token(1, kTokenTag, MPI_COMM_WORLD);
     const int code =
-        tag % 2 ? send(mode, message.data(), c.bytes, MPI_BYTE, 1, tag, MPI_COMM_WORLD) : MPI_SUCCESS;
+        tag % 2 ? send(mode, message.data(), test_case.bytes, MPI_BYTE, 1, tag, MPI_COMM_WORLD) : MPI_SUCCESS;
     expect_error(MPI_SUCCESS, code, "send of the message that is truncated");
     if (tag % 2 == 0) {
-      MPI_Request request = isend(mode, message.data(), c.bytes, MPI_BYTE, 1, tag, MPI_COMM_WORLD);
+      MPI_Request request = isend(mode, message.data(), test_case.bytes, MPI_BYTE, 1, tag, MPI_COMM_WORLD);
       expect_error(MPI_SUCCESS, MPI_Wait(&request, MPI_STATUS_IGNORE),
                    "send of the message that is truncated");
     }
     message.fill({0, tag, 1});
-    MPI_Send(message.data(), c.bytes, MPI_BYTE, 1, tag, MPI_COMM_WORLD);
+    MPI_Send(message.data(), test_case.bytes, MPI_BYTE, 1, tag, MPI_COMM_WORLD);
   } else {
-    receive_truncated(how, c, tag % 3 ? 0 : MPI_ANY_SOURCE, tag);
-    // What comes next is whole.
+    receive_truncated(how, test_case, tag % 3 ? 0 : MPI_ANY_SOURCE, tag);
+    // The next message is complete.
     MPI_Status status;
-    MPI_Recv(message.data(), c.bytes, MPI_BYTE, MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &status);
-    expect_status(status, 0, tag, c.bytes);
+    MPI_Recv(message.data(), test_case.bytes, MPI_BYTE, MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &status);
+    expect_status(status, 0, tag, test_case.bytes);
     message.expect_message({0, tag, 1});
   }
 }
 
-// Source and tag of a truncated message that a receive of anything got.
+// Source and tag of a truncated message that a wildcard receive matched.
 void wildcards(int rank) {
   for (const int bytes : {100, 9000, 200000}) {
     Step step("wildcard receive of %d bytes", bytes);
@@ -122,11 +121,11 @@ int main(int argc, char** argv) {
   int tag = 10;
   for (const Mode mode : kModes)
     for (const Receive how : kReceives)
-      for (const Case& c : kCases) {
+      for (const Case& test_case : kCases) {
         if (mode == Mode::kReady && how == Receive::kBlocking) continue;
-        Step step("%s send of %d bytes, receive of %d, %s", name(mode), c.bytes, c.room,
+        Step step("%s send of %d bytes, receive of %d, %s", name(mode), test_case.bytes, test_case.room,
                   kReceiveNames[static_cast<std::size_t>(how)]);
-        one_case(program.rank, mode, how, c, ++tag);
+        one_case(program.rank, mode, how, test_case, ++tag);
       }
   wildcards(program.rank);
 }

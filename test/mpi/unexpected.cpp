@@ -1,5 +1,5 @@
-// Thousands of messages arrive before anybody wants them, from several senders, and are then received in
-// shuffled order: by tag, by source, by wildcard, through probes. None is lost, doubled or mixed up.
+// Thousands of unexpected messages from several senders are received in shuffled order: by tag, by source, with wildcards,
+// with probes. No message is lost, duplicated or exchanged for another.
 #include <numeric>
 #include <random>
 
@@ -30,54 +30,54 @@ void send_all(int rank, int messages) {
   MPI_Waitall(messages, requests.data(), MPI_STATUSES_IGNORE);
 }
 
-struct Wanted {
+struct Expected {
   int source;
   int tag;
 };
 
-// How a message is received, in turn: blocking, probed first, matched probe, from any source.
-void receive_one(Wanted wanted, int how) {
-  Step step("message from %d with tag %d, way %d", wanted.source, wanted.tag, how);
-  const int bytes = size_of(wanted.source, wanted.tag);
+// Receives one message: how = 0 with MPI_Recv, 1 after MPI_Probe, 2 with a matched probe.
+void receive_one(Expected expected, int how) {
+  Step step("message from %d with tag %d, way %d", expected.source, expected.tag, how);
+  const int bytes = size_of(expected.source, expected.tag);
   Buffer into(static_cast<std::size_t>(bytes + how));
   MPI_Status status;
   MPI_Message handle;
   switch (how) {
     case 1:
-      MPI_Probe(wanted.source, wanted.tag, MPI_COMM_WORLD, &status);
-      expect_status(status, wanted.source, wanted.tag, bytes);
-      MPI_Recv(into.data(), into.count(), MPI_BYTE, wanted.source, wanted.tag, MPI_COMM_WORLD, &status);
+      MPI_Probe(expected.source, expected.tag, MPI_COMM_WORLD, &status);
+      expect_status(status, expected.source, expected.tag, bytes);
+      MPI_Recv(into.data(), into.count(), MPI_BYTE, expected.source, expected.tag, MPI_COMM_WORLD, &status);
       break;
     case 2:
-      MPI_Mprobe(wanted.source, wanted.tag, MPI_COMM_WORLD, &handle, &status);
-      expect_status(status, wanted.source, wanted.tag, bytes);
+      MPI_Mprobe(expected.source, expected.tag, MPI_COMM_WORLD, &handle, &status);
+      expect_status(status, expected.source, expected.tag, bytes);
       MPI_Mrecv(into.data(), into.count(), MPI_BYTE, &handle, &status);
       break;
     default:
-      MPI_Recv(into.data(), into.count(), MPI_BYTE, wanted.source, wanted.tag, MPI_COMM_WORLD, &status);
+      MPI_Recv(into.data(), into.count(), MPI_BYTE, expected.source, expected.tag, MPI_COMM_WORLD, &status);
   }
-  expect_status(status, wanted.source, wanted.tag, bytes);
-  into.expect_message({wanted.source, wanted.tag}, static_cast<std::size_t>(bytes));
+  expect_status(status, expected.source, expected.tag, bytes);
+  into.expect_message({expected.source, expected.tag}, static_cast<std::size_t>(bytes));
 }
 
 void receive_all(int size, int messages) {
   for (int source = 1; source < size; ++source)
     MPI_Recv(nullptr, 0, MPI_BYTE, source, kReadyTag, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
-  std::vector<Wanted> wanted;
+  std::vector<Expected> expected;
   for (int source = 1; source < size; ++source)
-    for (int tag = 0; tag < messages; ++tag) wanted.push_back({source, tag});
+    for (int tag = 0; tag < messages; ++tag) expected.push_back({source, tag});
   std::mt19937 random(11);
-  std::shuffle(wanted.begin(), wanted.end(), random);
-  const std::size_t half = wanted.size() / 2;
-  for (std::size_t i = 0; i < half; ++i) receive_one(wanted[i], static_cast<int>(i % 3));
+  std::shuffle(expected.begin(), expected.end(), random);
+  const std::size_t half = expected.size() / 2;
+  for (std::size_t i = 0; i < half; ++i) receive_one(expected[i], static_cast<int>(i % 3));
 
-  // The rest by wildcards: per source in the order of sending, which is that of the tags.
-  std::vector<Wanted> rest(wanted.begin() + static_cast<std::ptrdiff_t>(half), wanted.end());
+  // The rest with wildcards: those of one source arrive in the order in which they were sent, which is that of the tags.
+  std::vector<Expected> rest(expected.begin() + static_cast<std::ptrdiff_t>(half), expected.end());
   std::vector<int> last(static_cast<std::size_t>(size), -1);
   std::vector<std::vector<bool>> open(static_cast<std::size_t>(size),
                                       std::vector<bool>(static_cast<std::size_t>(messages)));
-  for (const Wanted& w : rest)
-    open[static_cast<std::size_t>(w.source)][static_cast<std::size_t>(w.tag)] = true;
+  for (const Expected& each : rest)
+    open[static_cast<std::size_t>(each.source)][static_cast<std::size_t>(each.tag)] = true;
   Buffer into(300000);
   for (std::size_t i = 0; i < rest.size(); ++i) {
     into.poison();

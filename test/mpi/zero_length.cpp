@@ -1,5 +1,5 @@
-// Messages without a byte: in every mode, from null pointers and MPI_BOTTOM, of types without data, into
-// buffers with room, among messages with data. They match, complete and are counted like any other.
+// Messages of length 0: in every mode, from null pointers and MPI_BOTTOM, of types without data, into larger receives,
+// between messages with data. They match, complete and set the status like any other message.
 #include "check.hpp"
 #include "modes.hpp"
 
@@ -45,7 +45,7 @@ void exchange(int rank, Mode mode, const Empty& empty, int tag, bool probed) {
   room.expect_untouched_from(0);
 }
 
-// Empty messages between full ones of the same tag keep their places.
+// Messages of length 0 between others of the same tag keep their order.
 void among_others(int rank) {
   constexpr int kMessages = 500;
   constexpr int kTag = 900;

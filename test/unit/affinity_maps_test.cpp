@@ -1,5 +1,5 @@
-// Which NIC each process uses when all is as it should be: literal maps of full nodes for every instance
-// type, of partial jobs, and of several rails.
+// Which NIC each process uses on a healthy node: literal maps of full nodes for every instance type, of partial jobs, and
+// of several rails.
 #include "affinity_node.hpp"
 
 using namespace efa;
@@ -7,7 +7,7 @@ using namespace efa::test;
 
 namespace {
 
-/// By the instance table, without hwloc: no NIC is nearer to the binding than this one.
+/// Whether no NIC is nearer to the binding than this one, by the instance table, without hwloc.
 bool is_nearest(const Node& node, hwloc_const_cpuset_t binding, size_t chosen) {
   BitmapPtr numa_nodes(hwloc_bitmap_alloc());
   hwloc_cpuset_to_nodeset(node.topology.get(), binding, numa_nodes.get());
@@ -23,7 +23,8 @@ bool is_nearest(const Node& node, hwloc_const_cpuset_t binding, size_t chosen) {
 
 struct FullNode {
   const char* type;
-  const char* per_gpu;   ///< one process per accelerator, each with an equal part of the cores; "": none
+  const char*
+      per_gpu;  ///< one process per accelerator, each with an equal part of the cores; "": no accelerators
   const char* per_numa;  ///< one per NUMA node
   const char* per_core;
   const char* unbound;  ///< one per core, not bound
@@ -85,8 +86,8 @@ const FullNode kFullNodes[] = {
 };
 // clang-format on
 
-/// A full node: the same map whether or not the processes know each other's bindings; nearest NICs only;
-/// every NIC used if there are enough processes; and none serves more than one process more than another.
+/// Checks a full node: the map is the same whether or not the processes know each other's bindings; only the nearest NICs
+/// are used; every NIC is used if there are enough processes; the numbers of processes per NIC differ by at most one.
 void check_full(Node& node, const char* expected, bool bound) {
   const auto map = node.first_rails(false);
   CHECK(encode(map) == expected);
@@ -117,7 +118,7 @@ TEST_CASE("Full nodes: the literal map of every instance type", "[affinity]") {
   }
 }
 
-TEST_CASE("The same job gives the same map, in whatever order libfabric lists the NICs", "[affinity]") {
+TEST_CASE("The map of a job does not depend on the order in which libfabric lists the NICs", "[affinity]") {
   const auto names = [](const Node& node) {
     std::string text;
     for (const auto& choice : node.choices(false)) {
@@ -165,7 +166,7 @@ TEST_CASE("Bound to sockets, two cores or hardware threads, a full node is balan
 }
 
 TEST_CASE("Several processes share a binding", "[affinity]") {
-  SECTION("dealt out over the sockets in turn, as --map-by socket --bind-to socket does") {
+  SECTION("round robin over the sockets, as with --map-by socket --bind-to socket") {
     Node node("p4d.24xlarge");
     for (int rank = 0; rank < 48; ++rank) rank % 2 ? node.bind(24, 48) : node.bind(0, 24);
     CHECK(load(node.first_rails(false), 4) == std::vector<int>{12, 12, 12, 12});
@@ -173,13 +174,13 @@ TEST_CASE("Several processes share a binding", "[affinity]") {
     for (size_t rank = 0; rank < 48; ++rank)
       CHECK(is_nearest(node, node.binding(rank), node.first_rails(false)[rank]));
   }
-  SECTION("socket after socket") {
+  SECTION("first one socket, then the other") {
     Node node("p4d.24xlarge");
     for (int rank = 0; rank < 48; ++rank) rank < 24 ? node.bind(0, 24) : node.bind(24, 48);
     CHECK(load(node.first_rails(false), 4) == std::vector<int>{12, 12, 12, 12});
     CHECK(node.map_knowing_all() == "12x0-3");
   }
-  SECTION("bound to NUMA nodes, of which there are more than NICs") {
+  SECTION("bound to NUMA nodes, with more NUMA nodes than NICs") {
     Node node("hpc7a.96xlarge");
     for (int rank = 0; rank < 192; ++rank) node.bind(rank % 4 * 48, (rank % 4 + 1) * 48);
     CHECK(load(node.first_rails(false), 2) == std::vector<int>{96, 96});
@@ -187,20 +188,20 @@ TEST_CASE("Several processes share a binding", "[affinity]") {
   }
 }
 
-TEST_CASE("Partial jobs stay near and take turns over the near NICs", "[affinity]") {
+TEST_CASE("The processes of a partial job are balanced over the near NICs", "[affinity]") {
   SECTION("mapped by core: all processes on the first socket") {
     Node node("p4d.24xlarge");
     for (int rank = 0; rank < 6; ++rank) node.bind(rank, rank + 1);
     CHECK(node.map() == "0-1 0-1 0-1");
     CHECK(node.map_knowing_all() == "3x0-1");
   }
-  SECTION("mapped by socket: in turn on both sockets") {
+  SECTION("mapped by socket: alternately on both sockets") {
     Node node("p4d.24xlarge");
     for (int rank = 0; rank < 8; ++rank) node.bind(rank % 2 * 24 + rank / 2, rank % 2 * 24 + rank / 2 + 1);
     CHECK(node.map() == "0 2 1 3 0 2 1 3");
     CHECK(node.map_knowing_all() == "0 2 0 2 1 3 1 3");
   }
-  SECTION("a few processes on a machine with many NICs: a switch each") {
+  SECTION("a few processes on a machine with many NICs: one switch each") {
     Node node("p5.48xlarge");
     for (int rank = 0; rank < 5; ++rank) node.bind(rank, rank + 1);
     CHECK(node.map() == "0 4 8 12 1");
@@ -242,14 +243,14 @@ TEST_CASE("Rails: NICs of one switch first, and no NIC carries more than its sha
     CHECK(node.rails() ==
           "0,1,2,3 4,5,6,7 8,9,10,11 12,13,14,15 16,17,18,19 20,21,22,23 24,25,26,27 28,29,30,31");
   }
-  SECTION("p4d: both NICs of the socket, each process beginning with its own") {
+  SECTION("p4d: both NICs of the socket; each process has its own one as rail 0") {
     Node node("p4d.24xlarge");
     node.parameters.rails = 2;
     CHECK(node.fill(8).rails() == "0,1 0,1 1,0 1,0 2,3 2,3 3,2 3,2");
     node.parameters.rails = 0;  // more processes than NICs: one each
     CHECK(node.rails() == "0 0 1 1 2 2 3 3");
   }
-  SECTION("more rails than near NICs: the far ones come last; more than NICs: all") {
+  SECTION("more rails than near NICs: far NICs are last; more rails than NICs: all NICs") {
     Node node("p4d.24xlarge");
     node.parameters.rails = 3;
     node.bind(24, 25);
@@ -260,7 +261,7 @@ TEST_CASE("Rails: NICs of one switch first, and no NIC carries more than its sha
     CHECK(rails[1].nearness == Nearness::kNumaNode);
     CHECK(rails[3].nearness == Nearness::kOtherPackage);
   }
-  SECTION("farther rails in the order of their distance") {
+  SECTION("far NICs are in the order of their distance") {
     // A NIC on each of four NUMA nodes in two packages.
     const InstanceDevice nics[] = {
         {{0, 0x00, 6, 0}, 0, 0}, {{0, 0x40, 6, 0}, 1, 1}, {{0, 0x80, 6, 0}, 2, 2}, {{0, 0xc0, 6, 0}, 3, 3}};

@@ -1,13 +1,13 @@
-// The processes of a job on one node of a machine of the instance table, and short texts for maps of them.
+// The processes of a job on one node of an instance type, and a short notation for their NICs.
 #pragma once
 
 #include <algorithm>
 #include <string>
 #include <vector>
 
-#include "affinity.hpp"
 #include "catch.hpp"
-#include "machine_topology.hpp"
+#include "machine/affinity.hpp"
+#include "machine/machine_topology.hpp"
 
 namespace efa::test {
 
@@ -19,7 +19,7 @@ inline std::vector<Nic> nics_of(const InstanceType& instance) {
   return nics;
 }
 
-/// "3" a process on NIC 3; "2x3" two in succession; "2x0-3" two on each of NICs 0, 1, 2, 3.
+/// "3": one process on NIC 3; "2x3": two consecutive ones; "2x0-3": two on each of NICs 0, 1, 2, 3.
 inline std::string encode(const std::vector<size_t>& nics) {
   struct Run {
     size_t times, first, last;
@@ -110,9 +110,9 @@ class Node {
     return rails;
   }
 
-  /// Rail 0 of all processes when each knows only its own binding.
+  /// Rail 0 of all processes if each knows only its own binding.
   std::string map() const { return encode(first_rails(false)); }
-  /// The same when each knows all bindings.
+  /// The same if each knows all bindings.
   std::string map_knowing_all() const { return encode(first_rails(true)); }
 
   /// All rails of each process: "0,1 2,3".
@@ -137,7 +137,7 @@ class Node {
   std::vector<BitmapPtr> bindings_;
 };
 
-/// How many processes each NIC serves.
+/// The number of processes that use each NIC.
 inline std::vector<int> load(const std::vector<size_t>& map, size_t nics) {
   std::vector<int> served(nics, 0);
   for (size_t nic : map) ++served[nic];

@@ -1,17 +1,21 @@
-// NIC affinity: parameters, and machines that are not as they should be.
+// NIC affinity: parameters, and machines with NICs, cores or topology missing.
+#include <sched.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
+#include <latch>
 #include <string>
+#include <thread>
 
 #include "affinity_node.hpp"
-#include "this_machine.hpp"
+#include "machine/this_machine.hpp"
 
 using namespace efa;
 using namespace efa::test;
 
-TEST_CASE("A binding to all cores is none, and one to cores that do not exist is ignored", "[affinity]") {
+TEST_CASE("A binding to all cores counts as unbound; a binding to cores that do not exist is ignored",
+          "[affinity]") {
   Node node("p4d.24xlarge");
   for (int rank = 0; rank < 4; ++rank) node.bind(0, 48);
   CHECK(node.map() == "0-3");
@@ -24,21 +28,21 @@ TEST_CASE("A binding to all cores is none, and one to cores that do not exist is
 
 TEST_CASE("Policies", "[affinity]") {
   Node node("p4d.24xlarge");
-  SECTION("spread: an equal number everywhere, near or not") {
+  SECTION("spread: the same number on each NIC, whatever the distance") {
     node.parameters.policy = NicPolicy::kSpread;
     for (int rank = 0; rank < 8; ++rank) node.bind(rank, rank + 1);  // all on the first socket
     CHECK(node.map() == "2x0-3");
     CHECK(node.map_knowing_all() == "2x0-3");
     CHECK(node.clear().fill(48).map() == "12x0-3");
 
-    node.clear();  // the node is full, in turn on both sockets: then balance needs no far NIC
+    node.clear();  // a full node, alternately on both sockets: balance needs no far NIC
     for (int rank = 0; rank < 8; ++rank) {
       const int core = rank % 2 * 24 + rank / 2 * 6;
       node.bind(core, core + 6);
     }
     CHECK(node.map() == "0 2 0 2 1 3 1 3");
   }
-  SECTION("one: everybody on the first NIC") {
+  SECTION("one: all processes on the first NIC") {
     node.parameters.policy = NicPolicy::kOne;
     CHECK(node.fill(48).map() == "48x0");
     CHECK(node.clear().unbound(3).map() == "3x0");
@@ -55,17 +59,17 @@ TEST_CASE("Policies", "[affinity]") {
 TEST_CASE("Explicit NICs", "[affinity]") {
   Node node("p4d.24xlarge");
   node.fill(4);
-  SECTION("one for all") {
+  SECTION("one NIC for all processes") {
     node.parameters.nics = "rdmap144s27";
     CHECK(node.map() == "4x2");
   }
-  SECTION("a list of rails, by domain, PCI address and pattern; none twice") {
+  SECTION("a list of rails, by domain, PCI address and pattern, without duplicates") {
     node.parameters.nics = "rdmap160s27-rdm, 0000:20:1b.0, 10:1b.*, rdmap*";
     CHECK(node.rails() == "3,1,0,2 3,1,0,2 3,1,0,2 3,1,0,2");
     CHECK(node.choices(false)[3].rails[0].nearness == Nearness::kNumaNode);
     CHECK(node.choices(false)[3].rails[1].nearness == Nearness::kOtherPackage);
   }
-  SECTION("a list per process, dealt out by local rank") {
+  SECTION("one list per process, by local rank") {
     node.parameters.nics = "rdmap160s27;rdmap16s27,rdmap32s27";
     CHECK(node.rails() == "3 0,1 3 0,1");
   }
@@ -73,26 +77,27 @@ TEST_CASE("Explicit NICs", "[affinity]") {
     node.parameters = {NicPolicy::kOne, {"", "rdmap16s27", "rdmap32s27", true}, "rdmap32s27", 3};
     CHECK(node.rails() == "1 1 1 1");
   }
-  SECTION("an unknown name is an error that says what there is") {
+  SECTION("an unknown name is an error that lists the NICs") {
     node.parameters.nics = "rdmap16s27,rdmap17s27";
     const auto choice = node.choices(false)[0];
     CHECK(choice.rails.empty());
     CHECK(choice.error ==
           "The explicit list of NICs names 'rdmap17s27', which cannot be used: there is no such NIC. Usable "
-          "are: "
+          "NICs: "
           "rdmap16s27-rdm, rdmap32s27-rdm, rdmap144s27-rdm, rdmap160s27-rdm.");
   }
-  SECTION("so is a NIC whose link is down") {
+  SECTION("a NIC whose link is down is an error") {
     node.nics[1].link_up = false;
     node.parameters.nics = "rdmap32s27";
-    CHECK(node.choices(false)[0].error ==
-          "The explicit list of NICs names 'rdmap32s27', which cannot be used: its link is down. Usable are: "
-          "rdmap16s27-rdm, rdmap144s27-rdm, rdmap160s27-rdm.");
+    CHECK(
+        node.choices(false)[0].error ==
+        "The explicit list of NICs names 'rdmap32s27', which cannot be used: its link is down. Usable NICs: "
+        "rdmap16s27-rdm, rdmap144s27-rdm, rdmap160s27-rdm.");
   }
-  SECTION("so is a list without names") {
+  SECTION("a list without names is an error") {
     node.parameters.nics = " ; ,";
     const auto choices = node.choices(false);
-    CHECK(choices[0].error == "The explicit list of NICs, ' ; ,', names none.");
+    CHECK(choices[0].error == "The explicit list of NICs, ' ; ,', is empty.");
     CHECK(choices[0].rails.empty());
   }
 }
@@ -100,15 +105,15 @@ TEST_CASE("Explicit NICs", "[affinity]") {
 TEST_CASE("Include and exclude lists", "[affinity]") {
   Node node("p4d.24xlarge");
   node.fill(48);
-  SECTION("include: the others are not used, and the map is balanced over the rest") {
+  SECTION("include: the map is balanced over the included NICs") {
     node.parameters.filter.include = "rdmap16s27,rdmap160*";
     CHECK(node.map() == "24x0 24x3");
   }
-  SECTION("exclude wins") {
+  SECTION("exclude has precedence") {
     node.parameters.filter = {"", "rdmap1*", "*:90:1b.0,rdmap160s27", true};
     CHECK(node.map() == "48x0");
   }
-  SECTION("nothing left: the error names every NIC and its reason") {
+  SECTION("no NIC left: the error names every NIC with the reason") {
     node.parameters.filter = {"", "mlx5_*", "", true};
     const auto choice = node.choices(false)[7];
     CHECK(choice.rails.empty());
@@ -121,7 +126,7 @@ TEST_CASE("Include and exclude lists", "[affinity]") {
   }
 }
 
-TEST_CASE("What names a NIC", "[affinity]") {
+TEST_CASE("Names and patterns that match a NIC", "[affinity]") {
   const Nic nic{"rdmap16s27-rdm", PciAddress{0, 0x10, 0x1b, 0}, 0, true, "efa"};
   for (const char* pattern : {"rdmap16s27-rdm", "rdmap16s27", "rdmap*", "0000:10:1b.0", "10:1b.0", "10:*"})
     CHECK(matches(nic, pattern));
@@ -140,7 +145,7 @@ TEST_CASE("No NIC at all is an error", "[affinity]") {
   CHECK(node.fill(1).choices(false)[0].error == "libfabric offers no NIC on this node.");
 }
 
-TEST_CASE("Dead ports, duplicates and other providers are skipped", "[affinity]") {
+TEST_CASE("NICs whose link is down, duplicates and other providers are skipped", "[affinity]") {
   // What libfabric shows on a p6-b200: two ConnectX-7 bridges of the NVLink switches before the EFA NICs,
   // every EFA NIC once per fabric (efa-direct and efa), and software providers.
   Node node("p6-b200.48xlarge");
@@ -149,7 +154,8 @@ TEST_CASE("Dead ports, duplicates and other providers are skipped", "[affinity]"
                            {"mlx5_1", PciAddress{0, 0x74, 0, 0}, 0, true, "verbs;ofi_rxm"}};
   offered.insert(offered.end(), efa_nics.begin(), efa_nics.end());
   for (Nic nic : efa_nics) {
-    nic.name = "efa_" + std::to_string(nic.pci->bus);  // as older rdma-core names them: the address decides
+    nic.name =
+        "efa_" + std::to_string(nic.pci->bus);  // the naming of older rdma-core: the PCI address decides
     offered.push_back(nic);
   }
   offered.push_back({"eth0", std::nullopt, 0, true, "tcp;ofi_rxm"});
@@ -162,12 +168,12 @@ TEST_CASE("Dead ports, duplicates and other providers are skipped", "[affinity]"
   CHECK(affinity.skipped()[0].why == "it belongs to provider verbs;ofi_rxm, not efa");
   CHECK(affinity.skipped()[2].why == "it is listed twice");
 
-  SECTION("a dead port in each half of the machine: the others share its processes") {
+  SECTION("a link down in each half of the machine: the other NICs share the processes") {
     node.nics[2].link_up = node.nics[10].link_up = false;  // rdmap79s0, in both lists
     node.nics[9].link_up = node.nics[17].link_up = false;  // rdmap133s0
     CHECK(node.map() == "16x3-8");
   }
-  SECTION("a dead port in one half only: balance comes before distance") {
+  SECTION("a link down in one half only: balance has precedence over distance") {
     node.nics[2].link_up = node.nics[10].link_up = false;
     const auto map = node.first_rails(false);
     const auto served = load(map, node.nics.size());
@@ -199,7 +205,7 @@ TEST_CASE("A much slower NIC is skipped unless it is named", "[affinity]") {
   CHECK(node.map() == "4x1");
 }
 
-TEST_CASE("A machine launched with only some of its NICs is balanced", "[affinity]") {
+TEST_CASE("On an instance launched with some of its NICs, the map is balanced", "[affinity]") {
   Node node("p4d.24xlarge");
   node.nics.pop_back();  // three of four
   const auto map = node.fill(48).first_rails(false);
@@ -216,13 +222,13 @@ TEST_CASE("NICs that hwloc does not know", "[affinity]") {
     CHECK(load(node.fill(48).first_rails(false), 4) == std::vector<int>{12, 12, 12, 12});
     CHECK(load(node.first_rails(true), 4) == std::vector<int>{12, 12, 12, 12});
   }
-  SECTION("one of three, the others on a socket each") {
+  SECTION("one of three; the other two are on different sockets") {
     Node node("p4d.24xlarge");
     node.nics.pop_back();
     node.nics[1].pci.reset();
     CHECK(load(node.fill(48).first_rails(false), 3) == std::vector<int>{16, 16, 16});
   }
-  SECTION("the only one, which the machine puts below all of it") {
+  SECTION("the only NIC, which belongs to the whole machine") {
     Node node("g5.48xlarge");
     CHECK(node.fill(96).map() == "96x0");
     CHECK(node.choices(false)[0].rails[0].nearness == Nearness::kUnknown);
@@ -232,7 +238,7 @@ TEST_CASE("NICs that hwloc does not know", "[affinity]") {
     node.nics[2].pci = PciAddress{7, 1, 2, 3};
     CHECK(load(node.fill(48).first_rails(false), 4) == std::vector<int>{12, 12, 12, 12});
   }
-  SECTION("all of them, as in a container without PCI in sysfs: taken in turn") {
+  SECTION("all of them, as in a container without PCI in sysfs: round robin") {
     Node node("p4d.24xlarge");
     for (auto& nic : node.nics) nic.pci.reset();
     CHECK(load(node.fill(48).first_rails(false), 4) == std::vector<int>{12, 12, 12, 12});
@@ -250,7 +256,7 @@ TEST_CASE("A cgroup or container that hides cores", "[affinity]") {
     node.topology = load_topology(xml);
     REQUIRE(node.topology);
   };
-  SECTION("only cores of the second socket: its NICs serve them, bound or not") {
+  SECTION("only cores of the second socket: they use its NICs, bound or not") {
     Node node("p4d.24xlarge");
     confine(node, "0xffffff00,0x0000ffff,0xff000000");
     REQUIRE(node.cores() == 24);
@@ -264,7 +270,7 @@ TEST_CASE("A cgroup or container that hides cores", "[affinity]") {
     REQUIRE(node.cores() == 24);
     CHECK(node.fill(24).map() == "6x0-3");
   }
-  SECTION("twelve cores of one socket and four of the other: balanced, near where that allows") {
+  SECTION("twelve cores of one socket and four of the other: balanced, and near where balance allows it") {
     Node node("p4d.24xlarge");
     confine(node, "0x00000000,0x00000000,0x0f000fff");  // one thread of each
     REQUIRE(node.cores() == 16);
@@ -307,12 +313,12 @@ TEST_CASE("The order in which libfabric lists the NICs does not matter", "[affin
         "rdmap181s0-rdm rdmap198s0-rdm ");
 }
 
-TEST_CASE("One hint for processes that are not bound, where binding would help", "[affinity]") {
+TEST_CASE("Unbound processes get one hint, if binding would help", "[affinity]") {
   Node node("p4d.24xlarge");
-  CHECK(node.unbound(4).choices(false)[1].hint ==
-        "Processes are not bound to cores, so each uses a NIC by its number on the node, near or not. Bind "
-        "them "
-        "(mpirun --bind-to core, srun --cpu-bind=cores), and each uses a NIC of its own NUMA node.");
+  CHECK(
+      node.unbound(4).choices(false)[1].hint ==
+      "Processes are not bound to cores, so the NIC of each is chosen by its local rank and may be far away. "
+      "Bind them to cores (mpirun --bind-to core, srun --cpu-bind=cores) to use NICs of the same NUMA node.");
   CHECK(node.clear().fill(4).choices(false)[1].hint == "");
   Node single("c6i.32xlarge");
   CHECK(single.unbound(2).choices(false)[1].hint == "");
@@ -338,7 +344,35 @@ TEST_CASE("This machine's topology and this process's binding", "[affinity]") {
   CHECK(hwloc_bitmap_weight(binding.get()) >= 1);
   CHECK(hwloc_bitmap_isincluded(binding.get(), hwloc_topology_get_complete_cpuset(machine.get())));
 
-  SECTION("or another machine's, from a file in HWLOC_XMLFILE") {
+  SECTION(
+      "the binding is that of the calling thread: libraries (UCX) start threads that bind themselves "
+      "elsewhere") {
+    cpu_set_t before, one, other;
+    REQUIRE(sched_getaffinity(0, sizeof before, &before) == 0);
+    if (CPU_COUNT(&before) < 2) return;
+    int cpu = 0;
+    while (!CPU_ISSET(cpu, &before)) ++cpu;
+    other = before;
+    CPU_CLR(cpu, &other);
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    REQUIRE(sched_setaffinity(0, sizeof one, &one) == 0);
+    std::latch bound(1), seen(1);
+    std::jthread thread([&] {
+      sched_setaffinity(0, sizeof other, &other);
+      bound.count_down();
+      seen.wait();
+    });
+    bound.wait();
+    const auto mine = own_binding(machine.get());
+    seen.count_down();
+    sched_setaffinity(0, sizeof before, &before);
+    REQUIRE(mine);
+    CHECK(hwloc_bitmap_weight(mine.get()) == 1);
+    CHECK(hwloc_bitmap_isset(mine.get(), static_cast<unsigned>(cpu)));
+  }
+
+  SECTION("the topology of another machine from HWLOC_XMLFILE") {
     const std::string path = "affinity_test." + std::to_string(getpid()) + ".xml";
     std::ofstream(path) << to_hwloc_xml(*find_instance("p4d.24xlarge"));
     REQUIRE(setenv("HWLOC_XMLFILE", path.c_str(), 1) == 0);

@@ -1,5 +1,5 @@
-// Catch2 as Debian 12 (version 2) and Debian 13 (version 3) ship it. main() comes from catch_main.cpp with
-// version 2, from Catch2WithMain with version 3.
+// Catch2 of Debian 12 (version 2) or Debian 13 (version 3). main() is in catch_main.cpp with version 2, and in the library
+// Catch2WithMain with version 3.
 #pragma once
 #include <string>
 #if __has_include(<catch2/catch_all.hpp>)

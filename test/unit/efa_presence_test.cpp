@@ -1,5 +1,5 @@
-// What is said when an EFA device is there and not used: what did it, by the name that can be changed.
-#include "efa_presence.hpp"
+// The message if an EFA device exists but is not used: it names the parameter, variable or component that is the cause.
+#include "fabric/efa_presence.hpp"
 
 #include <unistd.h>
 
@@ -21,44 +21,44 @@ EfaPresence four() {
   return presence;
 }
 
-Wish wish(std::vector<std::string> include, std::vector<std::string> exclude = {}) {
-  Wish w;
-  w.include = std::move(include);
-  w.exclude = std::move(exclude);
-  w.library = kLibrary;
-  return w;
+ProviderRequest request(std::vector<std::string> include, std::vector<std::string> exclude = {}) {
+  ProviderRequest result;
+  result.include = std::move(include);
+  result.exclude = std::move(exclude);
+  result.library = kLibrary;
+  return result;
 }
 
 }  // namespace
 
-TEST_CASE("Nothing is said where EFA is used, or is not there") {
-  CHECK(unused_efa(four(), wish({}), "efa").empty());
-  CHECK(unused_efa({}, wish({"shm"}), "shm").empty());
+TEST_CASE("No message if EFA is used or does not exist") {
+  CHECK(unused_efa(four(), request({}), "efa").empty());
+  CHECK(unused_efa({}, request({"shm"}), "shm").empty());
   CHECK(why_not_usable(four(), kLibrary).empty());
   CHECK(why_not_usable({}, kLibrary).empty());
 }
 
-TEST_CASE("A parameter that leaves EFA out is named, with its value") {
-  CHECK_THAT(unused_efa(four(), wish({"tcp;ofi_rxm"}), "tcp;ofi_rxm"),
+TEST_CASE("A parameter that excludes EFA is named, with its value") {
+  CHECK_THAT(unused_efa(four(), request({"tcp;ofi_rxm"}), "tcp;ofi_rxm"),
              Catch::Matchers::StartsWith("EFA device found but not used: ") &&
                  Contains("mtl_efa_provider_include (\"tcp;ofi_rxm\") does not name efa") &&
                  Contains("MPI messages go over libfabric's provider tcp;ofi_rxm"));
-  CHECK_THAT(unused_efa(four(), wish({}, {"net", "efa"}), "shm"),
+  CHECK_THAT(unused_efa(four(), request({}, {"net", "efa"}), "shm"),
              Contains("mtl_efa_provider_exclude (\"net,efa\") names efa") && !Contains("include"));
-  CHECK_THAT(unused_efa(four(), wish({"shm", "efa"}), "shm"),
+  CHECK_THAT(unused_efa(four(), request({"shm", "efa"}), "shm"),
              Contains("mtl_efa_provider_include (\"shm,efa\") names shm before efa"));
-  CHECK_THAT(unused_efa(four(), wish({}, {"efa"}), ""), !Contains("go over"));
-  // Even if libfabric could not use it: the parameter is what the user has to change first.
+  CHECK_THAT(unused_efa(four(), request({}, {"efa"}), ""), !Contains("go over"));
+  // Also if libfabric could not use EFA: the user has to change the parameter first.
   EfaPresence broken = four();
   broken.offered = 0;
-  CHECK_THAT(unused_efa(broken, wish({"shm"}), "shm"),
+  CHECK_THAT(unused_efa(broken, request({"shm"}), "shm"),
              Contains("provider_include") && !Contains("libfabric offers"));
 }
 
-TEST_CASE("A device that does not come through to libfabric: where it stops, and what to do") {
+TEST_CASE("A device that libfabric does not show: the message says where it is missing, and what to do") {
   EfaPresence presence = four();
   presence.offered = 0;
-  const auto hint = [&] { return unused_efa(presence, wish({}), "tcp;ofi_rxm"); };
+  const auto hint = [&] { return unused_efa(presence, request({}), "tcp;ofi_rxm"); };
   CHECK_THAT(hint(),
              Contains("the kernel shows 4 EFA devices, but libfabric offers none") && Contains("uverbs"));
   presence.provider = false;
@@ -81,7 +81,7 @@ TEST_CASE("EFA devices on the PCI bus are found by vendor and device") {
   device("0000:10:1b.0", "0x1d0f", "0xefa1");
   device("0000:20:1b.0", "0x1d0f", "0xefa3");
   device("0000:00:05.0", "0x1d0f", "0xec20");  // ENA
-  device("0000:00:06.0", "0x8086", "0xefa1");  // somebody else's number
+  device("0000:00:06.0", "0x8086", "0xefa1");  // the same device number of another vendor
   CHECK(efa_functions(bus) == 2);
   CHECK(efa_functions(bus / "nothing") == 0);
   fs::remove_all(bus);

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "no_memory.hpp"
+
 namespace fake {
 namespace {
 
@@ -18,55 +20,64 @@ std::vector<uint8_t> copy(const void* bytes, size_t size) {
 
 Posted outgoing(Call call, const void* bytes, size_t size, fi_addr_t peer, uint64_t tag, uint64_t data,
                 void* context) {
-  Posted p;
-  p.call = call;
-  p.bytes = copy(bytes, size);
-  p.from = bytes;
-  p.peer = peer;
-  p.tag = tag;
-  p.data = data;
-  p.context = context;
-  return p;
+  MemoryAvailable available;
+  Posted post;
+  post.call = call;
+  post.bytes = copy(bytes, size);
+  post.from = bytes;
+  post.peer = peer;
+  post.tag = tag;
+  post.data = data;
+  post.context = context;
+  return post;
 }
 
 Posted incoming(Call call, const iovec* iov, size_t count, fi_addr_t peer, uint64_t tag, uint64_t ignore,
                 void* context) {
-  Posted p;
-  p.call = call;
-  p.into.assign(iov, iov + count);
-  p.peer = peer;
-  p.tag = tag;
-  p.ignore = ignore;
-  p.context = context;
-  return p;
+  MemoryAvailable available;
+  Posted post;
+  post.call = call;
+  post.into.assign(iov, iov + count);
+  post.peer = peer;
+  post.tag = tag;
+  post.ignore = ignore;
+  post.context = context;
+  return post;
 }
 
-ssize_t tagged_send(fid_ep* ep, const void* b, size_t n, void*, fi_addr_t to, uint64_t tag, void* context) {
-  return self(ep)->accept(outgoing(Call::tagged_send, b, n, to, tag, 0, context));
+ssize_t tagged_send(fid_ep* ep, const void* buffer, size_t size, void*, fi_addr_t to, uint64_t tag,
+                    void* context) {
+  return self(ep)->accept(outgoing(Call::tagged_send, buffer, size, to, tag, 0, context));
+}
+ssize_t send_parts(fid_ep* ep, Call call, const iovec* iov, size_t count, fi_addr_t to, uint64_t tag,
+                   void* context) {
+  MemoryAvailable available;
+  Posted post = outgoing(call, iov[0].iov_base, iov[0].iov_len, to, tag, 0, context);
+  for (size_t i = 1; i < count; ++i) {
+    const auto part = copy(iov[i].iov_base, iov[i].iov_len);
+    post.bytes.insert(post.bytes.end(), part.begin(), part.end());
+  }
+  post.parts = count;
+  return self(ep)->accept(std::move(post));
 }
 ssize_t tagged_sendv(fid_ep* ep, const iovec* iov, void**, size_t count, fi_addr_t to, uint64_t tag,
                      void* context) {
-  Posted p = outgoing(Call::tagged_send, iov[0].iov_base, iov[0].iov_len, to, tag, 0, context);
-  for (size_t i = 1; i < count; ++i) {
-    const auto part = copy(iov[i].iov_base, iov[i].iov_len);
-    p.bytes.insert(p.bytes.end(), part.begin(), part.end());
-  }
-  p.parts = count;
-  return self(ep)->accept(std::move(p));
+  return send_parts(ep, Call::tagged_send, iov, count, to, tag, context);
 }
-ssize_t tagged_senddata(fid_ep* ep, const void* b, size_t n, void*, uint64_t data, fi_addr_t to, uint64_t tag,
-                        void* context) {
-  return self(ep)->accept(outgoing(Call::tagged_send, b, n, to, tag, data, context));
+ssize_t tagged_senddata(fid_ep* ep, const void* buffer, size_t size, void*, uint64_t data, fi_addr_t to,
+                        uint64_t tag, void* context) {
+  return self(ep)->accept(outgoing(Call::tagged_send, buffer, size, to, tag, data, context));
 }
-ssize_t tagged_inject(fid_ep* ep, const void* b, size_t n, fi_addr_t to, uint64_t tag) {
-  return self(ep)->accept(outgoing(Call::inject, b, n, to, tag, 0, nullptr));
+ssize_t tagged_inject(fid_ep* ep, const void* buffer, size_t size, fi_addr_t to, uint64_t tag) {
+  return self(ep)->accept(outgoing(Call::inject, buffer, size, to, tag, 0, nullptr));
 }
-ssize_t tagged_injectdata(fid_ep* ep, const void* b, size_t n, uint64_t data, fi_addr_t to, uint64_t tag) {
-  return self(ep)->accept(outgoing(Call::inject, b, n, to, tag, data, nullptr));
+ssize_t tagged_injectdata(fid_ep* ep, const void* buffer, size_t size, uint64_t data, fi_addr_t to,
+                          uint64_t tag) {
+  return self(ep)->accept(outgoing(Call::inject, buffer, size, to, tag, data, nullptr));
 }
-ssize_t tagged_recv(fid_ep* ep, void* b, size_t n, void*, fi_addr_t from, uint64_t tag, uint64_t ignore,
-                    void* context) {
-  const iovec iov{b, n};
+ssize_t tagged_recv(fid_ep* ep, void* buffer, size_t size, void*, fi_addr_t from, uint64_t tag,
+                    uint64_t ignore, void* context) {
+  const iovec iov{buffer, size};
   return self(ep)->accept(incoming(Call::tagged_receive, &iov, 1, from, tag, ignore, context));
 }
 ssize_t tagged_recvv(fid_ep* ep, const iovec* iov, void**, size_t count, fi_addr_t from, uint64_t tag,
@@ -74,30 +85,36 @@ ssize_t tagged_recvv(fid_ep* ep, const iovec* iov, void**, size_t count, fi_addr
   return self(ep)->accept(incoming(Call::tagged_receive, iov, count, from, tag, ignore, context));
 }
 ssize_t tagged_recvmsg(fid_ep* ep, const fi_msg_tagged* msg, uint64_t flags) {
-  Posted p = incoming(flags & FI_PEEK ? Call::peek : Call::tagged_receive, msg->msg_iov, msg->iov_count,
-                      msg->addr, msg->tag, msg->ignore, msg->context);
-  p.flags = flags;
-  return self(ep)->accept(std::move(p));
+  Posted post = incoming(flags & FI_PEEK ? Call::peek : Call::tagged_receive, msg->msg_iov, msg->iov_count,
+                         msg->addr, msg->tag, msg->ignore, msg->context);
+  post.flags = flags;
+  return self(ep)->accept(std::move(post));
 }
-ssize_t plain_send(fid_ep* ep, const void* b, size_t n, void*, fi_addr_t to, void* context) {
-  return self(ep)->accept(outgoing(Call::send, b, n, to, 0, 0, context));
+ssize_t plain_send(fid_ep* ep, const void* buffer, size_t size, void*, fi_addr_t to, void* context) {
+  return self(ep)->accept(outgoing(Call::send, buffer, size, to, 0, 0, context));
 }
-ssize_t plain_recv(fid_ep* ep, void* b, size_t n, void*, fi_addr_t from, void* context) {
-  const iovec iov{b, n};
+ssize_t plain_sendv(fid_ep* ep, const iovec* iov, void**, size_t count, fi_addr_t to, void* context) {
+  return send_parts(ep, Call::send, iov, count, to, 0, context);
+}
+ssize_t plain_inject(fid_ep* ep, const void* buffer, size_t size, fi_addr_t to) {
+  return self(ep)->accept(outgoing(Call::inject, buffer, size, to, 0, 0, nullptr));
+}
+ssize_t plain_recv(fid_ep* ep, void* buffer, size_t size, void*, fi_addr_t from, void* context) {
+  const iovec iov{buffer, size};
   return self(ep)->accept(incoming(Call::receive, &iov, 1, from, 0, 0, context));
 }
-ssize_t rma_read(fid_ep* ep, void* b, size_t n, void*, fi_addr_t from, uint64_t address, uint64_t key,
+ssize_t rma_read(fid_ep* ep, void* buffer, size_t size, void*, fi_addr_t from, uint64_t address, uint64_t key,
                  void* context) {
-  const iovec iov{b, n};
-  Posted p = incoming(Call::read, &iov, 1, from, 0, 0, context);
-  p.address = address;
-  p.key = key;
-  return self(ep)->accept(std::move(p));
+  const iovec iov{buffer, size};
+  Posted post = incoming(Call::read, &iov, 1, from, 0, 0, context);
+  post.address = address;
+  post.key = key;
+  return self(ep)->accept(std::move(post));
 }
-ssize_t cancel(fid* f, void* context) {
-  auto* fabric = static_cast<Fabric*>(f->context);
+ssize_t cancel(fid* object, void* context) {
+  auto* fabric = static_cast<Fabric*>(object->context);
   const auto at = std::find_if(fabric->posted.begin(), fabric->posted.end(),
-                               [&](const Posted& p) { return p.context == context; });
+                               [&](const Posted& post) { return post.context == context; });
   if (at == fabric->posted.end()) return -FI_ENOENT;
   fabric->posted.erase(at);
   fabric->fail(context, FI_ECANCELED);
@@ -128,7 +145,8 @@ int insert(fid_av* av, const void*, size_t count, fi_addr_t* to, uint64_t, void*
   *to = 77;
   return static_cast<int>(count);
 }
-int forget(fid_av*, fi_addr_t*, size_t, uint64_t) {
+int forget(fid_av* av, fi_addr_t*, size_t count, uint64_t) {
+  static_cast<Fabric*>(av->fid.context)->addresses_removed += static_cast<int>(count);
   return 0;
 }
 int look_up(fid_av*, fi_addr_t, void*, size_t*) {
@@ -139,8 +157,8 @@ struct Region {
   fid_mr mr{};
   Fabric* fabric = nullptr;
 };
-int close_region(fid* f) {
-  auto* region = reinterpret_cast<Region*>(f);
+int close_region(fid* object) {
+  auto* region = reinterpret_cast<Region*>(object);
   --region->fabric->registrations;
   delete region;
   return 0;
@@ -155,6 +173,7 @@ int register_memory(fid* domain, const void*, size_t, uint64_t, uint64_t, uint64
                     void*) {
   auto* fabric = static_cast<Fabric*>(domain->context);
   if (fabric->refuse_registration) return -fabric->refuse_registration;
+  MemoryAvailable available;
   auto* region = new Region;
   region->fabric = fabric;
   region->mr.fid.ops = &region_ops;
@@ -194,6 +213,8 @@ fi_ops_msg msg_ops = [] {
   ops.size = sizeof ops;
   ops.recv = plain_recv;
   ops.send = plain_send;
+  ops.sendv = plain_sendv;
+  ops.inject = plain_inject;
   return ops;
 }();
 fi_ops_rma rma_ops = [] {
@@ -249,11 +270,12 @@ Fabric::Fabric() {
 
 size_t Fabric::count(Call call) const {
   return static_cast<size_t>(
-      std::count_if(posted.begin(), posted.end(), [&](const Posted& p) { return p.call == call; }));
+      std::count_if(posted.begin(), posted.end(), [&](const Posted& post) { return post.call == call; }));
 }
 
 Posted Fabric::take(Call call) {
-  const auto at = std::find_if(posted.begin(), posted.end(), [&](const Posted& p) { return p.call == call; });
+  const auto at =
+      std::find_if(posted.begin(), posted.end(), [&](const Posted& post) { return post.call == call; });
   if (at == posted.end()) throw std::logic_error("nothing of that kind is posted");
   Posted found = std::move(*at);
   posted.erase(at);
@@ -261,11 +283,15 @@ Posted Fabric::take(Call call) {
 }
 
 int Fabric::accept(Posted post) {
+  MemoryAvailable available;
   if (!refuse.empty()) {
     const int error = refuse.front();
     refuse.pop_front();
     if (error) return -error;
   }
+  if (full && full(post)) return -FI_EAGAIN;
+  if (refuse_when)
+    if (const int error = refuse_when(post)) return -error;
   if (post.call == Call::peek) {
     if (!on_peek) return -FI_ENOMSG;
     on_peek(post);
@@ -279,6 +305,7 @@ int Fabric::accept(Posted post) {
 }
 
 void Fabric::complete(const Posted& post, size_t length, uint64_t tag, uint64_t data) {
+  MemoryAvailable available;
   Event event;
   event.entry.op_context = post.context;
   event.entry.len = length;
@@ -288,6 +315,7 @@ void Fabric::complete(const Posted& post, size_t length, uint64_t tag, uint64_t 
 }
 
 void Fabric::fail(void* context, int error, int provider_error, uint64_t tag, uint64_t data) {
+  MemoryAvailable available;
   Event event;
   event.entry.op_context = context;
   event.entry.tag = tag;
@@ -297,9 +325,7 @@ void Fabric::fail(void* context, int error, int provider_error, uint64_t tag, ui
   events_.push_back(event);
 }
 
-namespace {
-
-void fill(const std::vector<iovec>& into, const void* bytes, size_t size) {
+void scatter(const std::vector<iovec>& into, const void* bytes, size_t size) {
   const auto* from = static_cast<const char*>(bytes);
   for (const iovec& part : into) {
     const size_t now = std::min(size, part.iov_len);
@@ -309,36 +335,37 @@ void fill(const std::vector<iovec>& into, const void* bytes, size_t size) {
   }
 }
 
-}  // namespace
-
 void Fabric::arrive(uint64_t tag, uint64_t data, const void* bytes, size_t size) {
-  const auto at = std::find_if(posted.begin(), posted.end(), [&](const Posted& p) {
-    return p.call == Call::tagged_receive && ((p.tag ^ tag) & ~p.ignore) == 0;
+  const auto at = std::find_if(posted.begin(), posted.end(), [&](const Posted& post) {
+    return post.call == Call::tagged_receive && ((post.tag ^ tag) & ~post.ignore) == 0;
   });
   if (at == posted.end()) throw std::logic_error("no receive matches");
   const Posted receive = *at;
   posted.erase(at);
-  fill(receive.into, bytes, size);
+  scatter(receive.into, bytes, size);
   complete(receive, size, tag, data);
 }
 
 void Fabric::arrive_control(const void* bytes, size_t size) {
   const Posted receive = take(Call::receive);
-  fill(receive.into, bytes, size);
+  scatter(receive.into, bytes, size);
   complete(receive, size);
 }
 
 ssize_t Fabric::read_queue(fi_cq_tagged_entry* entries, size_t count) {
+  if (interrupted && interrupted--) return -FI_EINTR;
   size_t done = 0;
   while (done < count && !events_.empty() && !events_.front().error) {
     entries[done++] = events_.front().entry;
     events_.pop_front();
   }
   if (done) return static_cast<ssize_t>(done);
+  if (events_.empty() && on_idle) on_idle();
   return events_.empty() ? -FI_EAGAIN : -FI_EAVAIL;
 }
 
 ssize_t Fabric::read_error(fi_cq_err_entry* entry) {
+  if (interrupts_errors && interrupts_errors--) return -FI_EINTR;
   if (events_.empty() || !events_.front().error) return -FI_EAGAIN;
   entry->op_context = events_.front().entry.op_context;
   entry->err = events_.front().error;

@@ -1,5 +1,5 @@
-// A libfabric endpoint that does nothing by itself: what is posted to it can be looked at, refused,
-// completed, failed or answered with any message, so that a test decides what the network does.
+// A libfabric endpoint that does nothing by itself. A test can inspect, refuse, complete or fail each posted operation, and
+// deliver any message.
 #pragma once
 
 #include <rdma/fi_cm.h>
@@ -26,8 +26,8 @@ struct Posted {
   void* context = nullptr;
   uint64_t tag = 0, ignore = 0, data = 0, flags = 0;
   fi_addr_t peer = FI_ADDR_UNSPEC;
-  std::vector<uint8_t> bytes;     // of a send, as they were when it was posted
-  const void* from = nullptr;     // where a send has them; theirs until it completes
+  std::vector<uint8_t> bytes;     // of a send: its data at the time of the post
+  const void* from = nullptr;     // of a send: its buffer, in use until the send completes
   size_t parts = 1;               // of a send
   std::vector<iovec> into;        // of a receive or a read
   uint64_t address = 0, key = 0;  // of a read
@@ -43,32 +43,38 @@ class Fabric {
   fid_av av{};
   fid_domain domain{};
   fid_eq eq{};
-  std::deque<int> events;  // errors that the event queue has, positive fi_errno
+  std::deque<int> events;  // errors in the event queue, positive fi_errno
 
-  std::deque<Posted> posted;  // in order; completed ones are gone
-  std::deque<int> refuse;  // what the next posts answer (FI_EAGAIN, ...) instead of being accepted; 0: accept
-  // Asked when a peek, or a receive with FI_CLAIM, is posted: such are answered at once and not kept.
+  std::deque<Posted> posted;                // in order of posting, without completed ones
+  std::deque<int> refuse;                   // results of the next posts (FI_EAGAIN, ...); 0: accept
+  std::function<bool(const Posted&)> full;  // called for every post; true: refuses it with FI_EAGAIN
+  // How many of the next reads of the completion queue, for entries and for errors, fail with FI_EINTR.
+  int interrupted = 0, interrupts_errors = 0;
+  std::function<int(const Posted&)> refuse_when;  // called for posts beyond `refuse`; returns 0 or the error
+  // Called when a peek, or a receive with FI_CLAIM, is posted. These are answered at once and not added to `posted`.
   std::function<void(const Posted&)> on_peek, on_claim;
-  std::function<void(const Posted&)> on_post;  // told of everything else that is accepted
+  std::function<void()> on_idle;               // called when the queue is read and is empty
+  std::function<void(const Posted&)> on_post;  // called for every other accepted post
   int refuse_registration = 0;
   int registrations = 0;  // open ones
+  int addresses_removed = 0;
 
   size_t count(Call call) const;
-  // The first post of that kind, which must be there, taken out.
+  // Removes the first post of that kind, which must exist, and returns it.
   Posted take(Call call);
 
-  // What the completion queue says next.
+  // Adds an entry to the completion queue.
   void complete(const Posted& post, size_t length = 0, uint64_t tag = 0, uint64_t data = 0);
-  // `tag` and `data`: of the message that did it, if the provider says so.
+  // Adds an error entry. `tag` and `data`: of the message concerned, if the provider reports them.
   void fail(void* context, int error, int provider_error = 0, uint64_t tag = ~uint64_t{0}, uint64_t data = 0);
-  // A tagged message comes: goes to the first posted receive that matches it, which must exist.
+  // A tagged message arrives, for the first posted receive that matches it, which must exist.
   void arrive(uint64_t tag, uint64_t data, const void* bytes, size_t size);
-  // An untagged one.
+  // An untagged message arrives.
   void arrive_control(const void* bytes, size_t size);
 
   ssize_t read_queue(fi_cq_tagged_entry* entries, size_t count);
   ssize_t read_error(fi_cq_err_entry* entry);
-  // 0 or an error to answer with.
+  // Returns 0 or the negative error for the caller of libfabric.
   int accept(Posted post);
 
  private:
@@ -78,5 +84,8 @@ class Fabric {
   };
   std::deque<Event> events_;
 };
+
+// Copies `size` bytes into the parts, in order.
+void scatter(const std::vector<iovec>& into, const void* bytes, size_t size);
 
 }  // namespace fake

@@ -1,33 +1,36 @@
-// A transport with two peers on top of a fake fabric, so that a test decides what the network and the peers do.
+// A transport with two peers on a fake fabric: a test decides what the network and the peers do.
 #pragma once
 
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "fake_fabric.hpp"
-#include "transport.hpp"
+#include "protocol/wire.hpp"
+#include "state.hpp"
 
 namespace fake {
 
-// A strided layout: blocks of `block` bytes, `gap` bytes apart; `segments`, if the transport is told of them.
+// A strided layout: blocks of `block` bytes, `gap` bytes apart; `segments`: the blocks that efa_config.segments returns, if any.
 struct Layout {
   char* base;
   size_t block, gap;
   std::vector<iovec> segments = {};
+  std::function<bool(size_t offset)> refuses = {};  // whether packing or unpacking at this offset fails
 };
 
-// A request that counts how often it was completed.
+// A request that counts its completions.
 struct Request : efa_request {
   Request() : efa_request{} {
-    done = [](efa_request* r) { ++static_cast<Request*>(r)->times; };
+    done = [](efa_request* request) { ++static_cast<Request*>(request)->times; };
   }
   int times = 0;
 };
 
-// A transport over a fake fabric with two peers, ranks 1 and 2; itself rank 0. Inject up to 64 bytes, eager
-// up to 1024 (packed 512), pieces of 4096 with two in flight; pulling is off until `protocols.pulls` is set.
+// A transport of rank 0 over a fake fabric, with two peers, ranks 1 and 2. It injects up to 64 bytes, sends up to 1024
+// bytes (packed: 512) eagerly, and has pieces of 4096 bytes, two in flight. Pulls are off until `protocols.pulls` is set.
 class Transport {
  public:
   Transport();
@@ -37,19 +40,22 @@ class Transport {
   std::unique_ptr<efa_transport> owned;
   efa_transport* t;
   efa_peer &one, &two;
+  efa_peer* third = nullptr;  // rank 3, if a test has made it
   std::vector<std::string> reports, fatals;
 
   efa_envelope to(int32_t rank, int32_t tag) const { return {5, 0, rank, tag, false}; }
-  // Bits with which a message of `kind` from a peer in the same communicator comes.
+  // The tag bits of a message of `kind` from a peer in the same communicator.
   uint64_t bits(uint64_t kind, int32_t rank, int32_t tag) const {
     return t->tags.send_bits(5, kind, rank, tag);
   }
-  // Begins a send or receive of `size` bytes (`layout`: noncontiguous).
-  efa_result send(Request& r, efa_peer& peer, int32_t tag, const void* data, size_t size,
+  // Starts a send or receive of `size` bytes (`layout`: noncontiguous).
+  efa_result send(Request& request, efa_peer& peer, int32_t tag, const void* data, size_t size,
                   efa_send_mode mode = EFA_SEND_STANDARD, Layout* layout = nullptr);
-  efa_result receive(Request& r, efa_peer* peer, int32_t tag, void* data, size_t size,
+  efa_result receive(Request& request, efa_peer* peer, int32_t tag, void* data, size_t size,
                      Layout* layout = nullptr);
-  // Progress until nothing is left to be read from the queue.
+  // Selects this transport for the callbacks, if there are several.
+  void make_current();
+  // Makes progress until the completion queue is empty.
   void progress();
 
   efa::ReadyToSend ready(uint64_t request, uint64_t length, uint64_t piece = 4096) const;
@@ -67,20 +73,20 @@ class Transport {
   }
 };
 
-// Gives a transport a second NIC, `fabric`; its peers have two as well.
-void add_rail(Transport& x, Fabric& fabric);
+// Adds a second NIC, `fabric`, to a transport; its peers have two as well.
+void add_rail(Transport& transport, Fabric& fabric);
 struct SecondRail {
-  explicit SecondRail(Transport& x) { add_rail(x, fabric); }
+  explicit SecondRail(Transport& transport) { add_rail(transport, fabric); }
   Fabric fabric;
 };
 
-// The control message that was sent last; it is completed. Throws if it is none.
-efa::Control answer(Transport& x);
+// Takes and completes the first control message that the transport has sent. Throws if there is none.
+efa::Control answer(Transport& transport);
 
 // Delivers bytes [offset, offset + size) of `data` to a posted piece receive or read.
-void serve(Transport& x, const Posted& p, const std::vector<char>& data, size_t offset);
+void serve(Transport& transport, const Posted& posted, const std::vector<char>& data, size_t offset);
 
-// Bytes that differ from place to place.
+// Pseudo-random bytes.
 std::vector<char> pattern(size_t size, unsigned seed = 1);
 
 }  // namespace fake

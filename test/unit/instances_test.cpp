@@ -1,12 +1,12 @@
 // The table of instance types, and the hwloc topologies that are made from it.
-#include "instances.hpp"
+#include "machine/instances.hpp"
 
 #include <algorithm>
 #include <set>
 #include <string>
 
 #include "catch.hpp"
-#include "machine_topology.hpp"
+#include "machine/machine_topology.hpp"
 
 using namespace efa;
 
@@ -135,15 +135,16 @@ TEST_CASE("Every row of the table is consistent", "[instances]") {
   CHECK(names.size() >= 50);
 }
 
-// Pushed data uses the first NIC alone (docs/protocols.md, "Rendezvous, push"); a type that fails here would gain by more.
-TEST_CASE("Whatever has several NICs can be read by RDMA", "[instances]") {
+// Pushed data uses rail 0 only (docs/protocols.md, "Rendezvous, push"). A type that fails this test would gain from more.
+TEST_CASE("Every instance type with several NICs has RDMA read", "[instances]") {
   for (const auto& row : instances()) {
     INFO(row.name);
     CHECK((row.nics.size() == 1 || row.rdma_read));
   }
 }
 
-TEST_CASE("Every row becomes an hwloc topology with its cores and its NICs in their places", "[instances]") {
+TEST_CASE("The hwloc topology of every row has its cores, and its NICs at their PCI addresses",
+          "[instances]") {
   for (const auto& row : instances()) {
     INFO(row.name);
     const auto topology = load_topology(to_hwloc_xml(row));
@@ -186,7 +187,7 @@ TEST_CASE("Threads of a core are numbered as on EC2: first threads of all cores 
   CHECK(hwloc_bitmap_last(core->cpuset) == 72);
 }
 
-TEST_CASE("A NIC and the GPUs of its PCI group meet at a switch, or at a root bus where there is none",
+TEST_CASE("A NIC and the GPUs of its PCI group share a switch, or a root bus if there is no switch",
           "[instances]") {
   const auto common_bridge = [](const char* type, size_t nic, size_t gpu) {
     const auto* row = find_instance(type);

@@ -1,4 +1,5 @@
-// Where the facts of the preflight come from.
+// Gathers the facts for the preflight.
+#include <ifaddrs.h>
 #include <rdma/fabric.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
@@ -14,9 +15,9 @@
 #include <fstream>
 #include <string>
 
-#include "discovery.hpp"
-#include "efa_presence.hpp"
-#include "instances.hpp"
+#include "fabric/discovery.hpp"
+#include "fabric/efa_presence.hpp"
+#include "machine/instances.hpp"
 #include "preflight.hpp"
 
 namespace efa {
@@ -34,7 +35,8 @@ long number_in(const std::string& path, long otherwise) {
   return line.empty() ? otherwise : std::atol(line.c_str());
 }
 
-// A child reads from its parent: to Yama that is the same as one rank from another, unlike a parent from its child.
+// A child reads from its parent: for Yama this is the same as one rank reading from another; a parent reading from its
+// child would not be.
 Attach try_attach() {
   static char there = 'x';
   const pid_t parent = getpid(), child = fork();
@@ -60,7 +62,18 @@ std::string open_mpi_in_path() {
   return v == std::string::npos ? "" : text.substr(v + 2, text.find_last_not_of(" \n") - v - 1);
 }
 
-// EFA devices that hwloc knows: also of a machine that is described in HWLOC_XMLFILE.
+// Names of the network interfaces, from the list in which libfabric looks up FI_TCP_IFACE.
+std::vector<std::string> network_interfaces() {
+  std::vector<std::string> names;
+  ifaddrs* list = nullptr;
+  if (getifaddrs(&list) != 0) return names;
+  for (const ifaddrs* each = list; each; each = each->ifa_next)
+    if (std::ranges::find(names, each->ifa_name) == names.end()) names.emplace_back(each->ifa_name);
+  freeifaddrs(list);
+  return names;
+}
+
+// EFA devices in hwloc's topology, which may come from HWLOC_XMLFILE.
 int functions_in(hwloc_topology_t topology) {
   int count = 0;
   for (hwloc_obj_t device = nullptr; topology && (device = hwloc_get_next_pcidev(topology, device));)
@@ -68,7 +81,7 @@ int functions_in(hwloc_topology_t topology) {
   return count;
 }
 
-// The type of this instance: EC2 gives it as the machine's name.
+// The type of this instance: EC2 reports it as the product name of the machine.
 const InstanceType* instance_of(hwloc_topology_t topology) {
   const char* name =
       topology ? hwloc_obj_get_info_by_name(hwloc_get_root_obj(topology), "DMIProductName") : nullptr;
@@ -77,7 +90,7 @@ const InstanceType* instance_of(hwloc_topology_t topology) {
 
 }  // namespace
 
-PreflightFacts gather(const Node& node, int ranks) {
+PreflightFacts gather(const Node& node, int ranks, bool in_job) {
   PreflightFacts facts;
   facts.ranks = ranks;
   facts.provider = node.provider;
@@ -88,6 +101,8 @@ PreflightFacts gather(const Node& node, int ranks) {
   facts.kernel_devices = kernel_efa_devices();
   facts.bus_devices = std::max(efa_functions(kPciDevices), functions_in(node.topology.get()));
   if (const char* filter = std::getenv("FI_PROVIDER")) facts.provider_filter = filter;
+  if (const char* name = std::getenv("FI_TCP_IFACE")) facts.tcp_interface = name;
+  facts.interfaces = network_interfaces();
   if (const InstanceType* instance = instance_of(node.topology.get())) {
     facts.instance = instance->name;
     facts.instance_nics = static_cast<int>(instance->nics.size());
@@ -119,6 +134,7 @@ PreflightFacts gather(const Node& node, int ranks) {
     facts.fork_safe_by_variable |= std::getenv(variable) != nullptr;
   facts.built_for = EFA_OPEN_MPI;
   facts.running = open_mpi_in_path();
+  facts.component = component_facts(in_job);
   return facts;
 }
 

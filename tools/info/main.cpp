@@ -1,5 +1,5 @@
-// mtl_efa_info: what the component sees on this node, whom it would give which NIC, and whether anything is in
-// its way. Needs neither an MPI job nor root.
+// mtl_efa_info: prints the NICs of this node, which rank would use which, and whether the node is ready for EFA. Needs
+// neither an MPI job nor root.
 #include <getopt.h>
 #include <langinfo.h>
 #include <unistd.h>
@@ -13,7 +13,7 @@
 #include <string>
 #include <utility>
 
-#include "instances.hpp"
+#include "machine/instances.hpp"
 #include "picture.hpp"
 #include "show.hpp"
 
@@ -25,22 +25,25 @@ constexpr int kMostRanks = 4096;
 enum Exit { kGood = 0, kFailure = 1, kUsage = 2, kWarning = 3 };
 
 constexpr const char* kUsageText =
-    R"(mtl_efa_info [OPTIONS]     NICs, the machine, and which rank would use which NIC
+    R"(mtl_efa_info [OPTIONS]     print the NICs of the machine, and which rank would use which NIC
 
   --ranks N          ranks on the node (default: one per core)
   --bind WHERE       core (default), numa, socket or none: how they are bound
-  --rails N          NICs per rank, 0: its share (default 1)
+  --rails N          NICs per rank; 0: the rank's share (default 1)
   --policy NAME      near (default), spread, one
   --include LIST, --exclude LIST, --nics LISTS
                      as mtl_efa_nic_include, mtl_efa_nic_exclude, mtl_efa_nics
-  --map              also a line per rank
-  --instance NAME    for an instance type that is not at hand, such as p4d.24xlarge; "list" names all
-  --check            preflight for a job script with --ranks ranks on this node; exit status 0: all is well,
-                     3: warnings, 1: failures
-  --protocols        the protocol table with its thresholds
-  --parameters       every parameter of the component
-  --svg FILE         the machine as a drawing, with the ranks; "-": to standard output
-  --json             for scripts; goes with all of the above but --svg
+  --map              also print a line per rank
+  --instance NAME    another instance type instead of this machine, such as p4d.24xlarge; "list" prints all
+  --check            preflight for a job script, for --ranks ranks on this node; exit status 0: no problem,
+                     3: warnings, 1: failures. Under mpirun or srun: once per node, with the parameters of
+                     the job, as in mpirun --mca mtl efa mtl_efa_info --check
+  --problems         with --check: print only warnings and failures, and exit with 0 for warnings: mpirun
+                     and srun -K end the checks of all nodes at the first status that is not 0
+  --protocols        print the thresholds of each provider
+  --parameters       print every parameter of the component
+  --svg FILE         draw the machine and the ranks; "-": to standard output
+  --json             print JSON; works with all of the above but --svg
   --version, --help
 )";
 
@@ -63,7 +66,7 @@ struct Request {
   Binding binding = Binding::core;
   NicParameters parameters;
   std::string instance, svg;
-  bool check = false, protocols = false, show_options = false, map = false, json = false;
+  bool check = false, problems = false, protocols = false, show_options = false, map = false, json = false;
 };
 
 Request parse(int argc, char** argv) {
@@ -78,6 +81,7 @@ Request parse(int argc, char** argv) {
     kMap,
     kInstance,
     kCheck,
+    kProblems,
     kProtocols,
     kParameters,
     kJson,
@@ -95,6 +99,7 @@ Request parse(int argc, char** argv) {
                                    {"map", no_argument, nullptr, kMap},
                                    {"instance", required_argument, nullptr, kInstance},
                                    {"check", no_argument, nullptr, kCheck},
+                                   {"problems", no_argument, nullptr, kProblems},
                                    {"protocols", no_argument, nullptr, kProtocols},
                                    {"parameters", no_argument, nullptr, kParameters},
                                    {"json", no_argument, nullptr, kJson},
@@ -129,6 +134,9 @@ Request parse(int argc, char** argv) {
       case kCheck:
         request.check = true;
         break;
+      case kProblems:
+        request.problems = true;
+        break;
       case kProtocols:
         request.protocols = true;
         break;
@@ -161,18 +169,19 @@ Request parse(int argc, char** argv) {
         std::fputs(kUsageText, stdout);
         std::exit(kGood);
       default:
-        usage("there is no such option, or its value is missing");
+        usage("unknown option, or its value is missing");
     }
   }
-  if (optind < argc) usage("what is '" + std::string(argv[optind]) + "'?");
+  if (optind < argc) usage("unexpected argument '" + std::string(argv[optind]) + "'");
   if (request.check && !request.instance.empty())
-    usage("--check is about this node; it does not go with --instance");
+    usage("--check examines this node; it cannot be used with --instance");
+  if (request.problems && !request.check) usage("--problems belongs to --check");
   if (!request.svg.empty() && (request.check || request.json || request.protocols || request.show_options))
-    usage("--svg draws the machine; it does not go with --check, --json, --protocols or --parameters");
+    usage("--svg draws the machine; it cannot be used with --check, --json, --protocols or --parameters");
   return request;
 }
 
-// Whether to draw with colours and lines: for a person at a terminal that shows them.
+// Whether to use colours and lines: on a terminal that supports them.
 bool is_fancy() {
   const char* terminal = std::getenv("TERM");
   const char* plain = std::getenv("NO_COLOR");
@@ -216,17 +225,30 @@ bool write_svg(const std::string& path, const Node& node, const Placement& place
 Node wanted_node(const Request& request) {
   if (request.instance.empty()) return this_node();
   auto node = instance_node(request.instance);
-  if (!node) usage("the instance table does not know '" + request.instance + "'; --instance list names all");
+  if (!node) usage("unknown instance type '" + request.instance + "'; --instance list prints all");
   return std::move(*node);
 }
 
+// In a job, the first process of each node checks and speaks for the others.
 int check(const Request& request, bool fancy) {
+  const JobPlace place = job_place();
+  if (place.local_rank != 0) return kGood;
   const Node node = this_node();
   const int cores = node.topology ? hwloc_get_nbobjs_by_type(node.topology.get(), HWLOC_OBJ_CORE) : 1;
-  const auto findings = judge(gather(node, request.ranks ? request.ranks : std::max(cores, 1)));
-  request.json ? show_findings_json(findings) : show_findings(findings, fancy);
+  const int ranks = request.ranks ? request.ranks : place.in_job ? place.local_ranks : std::max(cores, 1);
+  auto findings = judge(gather(node, ranks, place.in_job));
   const Level worst = outcome(findings);
-  return worst == Level::ok ? kGood : worst == Level::warning ? kWarning : kFailure;
+  if (request.problems)
+    std::erase_if(findings, [](const Finding& finding) { return finding.level == Level::ok; });
+  if (place.in_job && !request.json && !findings.empty()) {
+    char name[256] = "";
+    gethostname(name, sizeof name - 1);
+    std::printf("node %s, %d %s of the job\n", name, ranks, ranks == 1 ? "rank" : "ranks");
+  }
+  // mpirun gives its processes a terminal also where its own output goes to a file.
+  request.json ? show_findings_json(findings) : show_findings(findings, fancy && !place.in_job);
+  if (worst == Level::failure) return kFailure;
+  return worst == Level::ok || request.problems ? kGood : kWarning;
 }
 
 }  // namespace

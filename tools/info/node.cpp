@@ -5,12 +5,12 @@
 
 #include <algorithm>
 
-#include "discovery.hpp"
-#include "instances.hpp"
-#include "machine_topology.hpp"
-#include "nic_choice.hpp"
-#include "rail.hpp"
-#include "this_machine.hpp"
+#include "fabric/discovery.hpp"
+#include "fabric/nic_choice.hpp"
+#include "fabric/rail.hpp"
+#include "machine/instances.hpp"
+#include "machine/machine_topology.hpp"
+#include "machine/this_machine.hpp"
 
 namespace efa {
 namespace {
@@ -22,8 +22,10 @@ NodeNic probe(const Candidate& candidate) {
   each.nic = nic_of(candidate);
   each.endpoints = candidate.info->domain_attr->ep_cnt;
   Rail rail;
-  if (candidate.provider == "efa" && candidate.link_up && open_rail(candidate.info, 1, false, rail, each.trouble))
+  UserMessage why;
+  if (candidate.provider == "efa" && candidate.link_up && open_rail(candidate.info, 1, false, rail, why))
     each.reads = reads_natively(rail), each.writes = writes_natively(rail);
+  each.trouble = why;
   return each;
 }
 
@@ -48,18 +50,19 @@ Node this_node() {
   node.libfabric = std::to_string(FI_MAJOR(version)) + "." + std::to_string(FI_MINOR(version));
   node.topology = load_this_machine();
 
-  Wish wish;
-  wish.named_by_user = true;
-  wish.library = version;
-  Discovery discovery(wish);
+  ProviderRequest request;
+  request.named_by_user = true;
+  request.library = version;
+  Discovery discovery;
   std::vector<Candidate> offered;
   const Choice choice = choose(
-      wish, [&](const std::string& name) { return offered = discovery.offer(name); },
+      request, [&](const std::string& name) { return offered = discovery.offer(name); },
+      [&](const std::string& name) { return discovery.reason(name); },
       Discovery::known_providers());
   node.provider = choice.provider;
   if (choice.index >= 0) {
     node.versions = versions_of(offered.front().info);
-    // libfabric lists an interface once per address family; affinity drops the doubles of NICs itself.
+    // libfabric lists an interface once per address family; affinity removes duplicates of NICs.
     for (const auto& candidate : offered) {
       const bool known = std::ranges::any_of(
           node.nics, [&](const NodeNic& each) { return each.nic.name == candidate.domain; });
@@ -73,7 +76,7 @@ std::optional<Node> instance_node(const std::string& name) {
   const InstanceType* instance = find_instance(name);
   if (!instance) return std::nullopt;
   Node node;
-  node.title = name + ", as the instance table knows it";
+  node.title = name + ", from the instance table";
   node.provider = "efa";
   node.topology = load_topology(to_hwloc_xml(*instance));
   for (const auto& device : instance->nics) {

@@ -4,15 +4,15 @@
 #include <cstdio>
 #include <map>
 
-#include "nic_locality.hpp"
+#include "machine/nic_locality.hpp"
 
 namespace efa {
 namespace {
 
-// Hues that are told apart in print, on a projector and by most of the colour-blind; one for each PCIe group.
+// Hues that can be distinguished in print, on a projector and with most kinds of colour blindness; one per PCIe group.
 constexpr Colour kGroups[] = {{66, 105, 208}, {239, 177, 24}, {227, 86, 72},   {60, 169, 81},
                               {164, 99, 242}, {84, 178, 170}, {255, 138, 183}, {156, 107, 78}};
-constexpr double kPalest = 0.5;  // how much white the last NIC of a group gets
+constexpr double kPalest = 0.5;  // share of white in the colour of the last NIC of a group
 
 uint8_t towards_white(uint8_t value, double part) {
   return static_cast<uint8_t>(value + (255 - value) * part);
@@ -37,7 +37,7 @@ std::vector<PictureNic> nics_of(const Node& node, const Placement& placement) {
         ++nics[k].further;
 
   if (node.topology) {
-    // Numbered anew, so that the first groups of the machine get the first colours.
+    // Renumbered, so that the first groups of the machine get the first colours.
     const NicLocality locality(node.topology.get(), node.plain_nics(), all);
     std::map<int, int> number;
     for (int i = 0; i < locality.nic_count(); ++i)

@@ -20,15 +20,15 @@ constexpr size_t kNobody = SIZE_MAX;
 
 struct PictureCore {
   size_t core = 0;        // as hwloc counts
-  size_t rank = kNobody;  // that is bound to it; where several share it each is shown somewhere
+  size_t rank = kNobody;  // the rank bound to it; if several share it, each is shown on one of the cores
   size_t nic = kNobody;   // rail 0 of that rank, index of Node::nics
 };
 
 struct PictureNic {
   size_t nic = 0;             // index of Node::nics
   int group = 0;              // NICs of one PCIe switch, or root bus, have the same
-  std::vector<size_t> ranks;  // whose small messages it carries
-  size_t further = 0;         // ranks for which it is another rail
+  std::vector<size_t> ranks;  // whose rail 0 it is
+  size_t further = 0;         // number of ranks for which it is a further rail
   Colour colour;
 };
 
@@ -45,17 +45,17 @@ struct PicturePackage {
 
 struct Picture {
   std::vector<PicturePackage> packages;
-  std::vector<PictureNic> elsewhere;  // attached to no single NUMA node, or nobody knows to which
+  std::vector<PictureNic> elsewhere;  // not attached to a single NUMA node, or place unknown
 
   const PictureNic* find(size_t nic) const;
 };
 
 Picture picture_of(const Node& node, const Placement& placement);
 
-// Index of the NUMA node (by its number in the system) to which a NIC is attached; -1: to no single one, or unknown.
+// Number of the NUMA node to which a NIC is attached; -1: not to a single one, or unknown.
 int numa_of(const Node& node, const Nic& nic);
 
-// The picture as a drawing for people, legible from a terminal's width up to a poster. `what`: a line about the ranks.
+// The picture as SVG. `what`: a line about the ranks.
 std::string svg_of(const Node& node, const Placement& placement, const std::string& what);
 
 }  // namespace efa

@@ -21,7 +21,7 @@ BitmapPtr binding_of(hwloc_topology_t topology, int rank, int ranks, Binding bin
   }
   const int cores = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_CORE);
   if (cores <= 0) return nullptr;
-  // More ranks than cores share them in turn, as mpirun --oversubscribe deals them.
+  // With more ranks than cores, the ranks are assigned to cores in turn, as by mpirun --oversubscribe.
   const int each = cores >= ranks ? cores / ranks : 1;
   for (int i = 0; i < each; ++i) {
     const auto core = static_cast<unsigned>((rank * each + i) % cores);

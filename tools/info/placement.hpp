@@ -1,4 +1,4 @@
-// Which NICs the ranks of a node would use: affinity, asked for a whole node at once.
+// Which NICs the ranks of a node would use: affinity for all ranks of a node.
 #pragma once
 
 #include <optional>
@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "affinity.hpp"
+#include "machine/affinity.hpp"
 #include "node.hpp"
 
 namespace efa {
@@ -24,12 +24,12 @@ struct RankPlace {
 struct Placement {
   std::vector<RankPlace> ranks;
   std::vector<size_t> load;  // ranks whose rail 0 each NIC is, by index of Node::nics
-  std::string hint;          // what would be better
+  std::string hint;          // advice for the user
   std::string error;         // no NIC can be chosen
 };
 
-// `ranks` >= 1. core: consecutive blocks of cores (mpirun --map-by core); numa, socket: dealt round the
-// NUMA nodes or packages, bound to the whole of one (--map-by numa --bind-to numa).
+// `ranks` >= 1. core: consecutive blocks of cores (mpirun --map-by core); numa, socket: assigned to NUMA nodes or
+// packages in turn, bound to the whole of one (--map-by numa --bind-to numa).
 Placement place_ranks(const Node& node, int ranks, Binding binding, const NicParameters& parameters);
 
 }  // namespace efa

@@ -4,14 +4,14 @@
 #include <cinttypes>
 #include <cstdio>
 
-#include "options.h"
+#include "fabric/provider_table.hpp"
+#include "interface/options.h"
 #include "picture.hpp"
-#include "provider_table.hpp"
 
 namespace efa {
 namespace {
 
-// How the terminal shows a NIC's RDMA capabilities; as wide as the longest.
+// A NIC's RDMA capabilities, padded to the longest text.
 std::string padded_rdma(const NodeNic& each) {
   std::string text = !each.nic.link_up ? "link down"
                      : !each.reads     ? "no RDMA read"
@@ -29,7 +29,7 @@ std::string plural(int count, const char* thing) {
   return std::to_string(count) + " " + thing + (count == 1 ? "" : "s");
 }
 
-// One of the 216 colours that nearly every terminal has.
+// The nearest of the 216 colours of 256-colour terminals.
 std::string in_colour(const Colour& colour, const std::string& text) {
   const auto step = [](int value) { return value < 48 ? 0 : value < 115 ? 1 : (value - 35) / 40; };
   return "\033[38;5;" +
@@ -144,7 +144,7 @@ void show_node(const Node& node, const Placement& placement, bool fancy) {
     }
   }
   if (!picture.elsewhere.empty()) {
-    std::printf("%s attached to no single NUMA node, or nobody knows to which\n", branch);
+    std::printf("%s not attached to a single NUMA node, or place unknown\n", branch);
     show_nics(node, placement, picture.elsewhere, bar, fancy);
   }
   if (!placement.error.empty()) std::printf("%s\n", placement.error.c_str());
@@ -153,7 +153,7 @@ void show_node(const Node& node, const Placement& placement, bool fancy) {
 
 void show_map(const Node& node, const Placement& placement) {
   std::printf("%-6s %-14s %-18s %s\n", "rank", "cores", "distance",
-              "NICs (the first carries all small messages)");
+              "NICs (the first carries all short messages)");
   for (size_t rank = 0; rank < placement.ranks.size(); ++rank) {
     const RankPlace& each = placement.ranks[rank];
     std::string nics;
@@ -173,7 +173,8 @@ std::string unless_zero(uint64_t value, const char* otherwise) {
 
 void show_protocols() {
   std::printf(
-      "Protocols by provider, bytes; mtl_efa_eager_limit and the like override them (docs/protocols.md)\n");
+      "Thresholds by provider, in bytes; parameters such as mtl_efa_eager_limit override them "
+      "(docs/protocols.md)\n");
   std::printf("%-14s %12s %14s %14s %10s %12s %14s %12s\n", "provider", "eager up to", "on this node",
               "noncontiguous", "alone", "pieces of", "noncontiguous", "reads from");
   for (const auto& row : kProviders)

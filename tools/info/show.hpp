@@ -1,4 +1,4 @@
-// What the tool prints: for people, and as JSON for scripts.
+// The output of the tool: text, and JSON for scripts.
 #pragma once
 
 #include <string>
@@ -20,9 +20,9 @@ void show_protocols_json();
 void show_parameters_json();
 void show_findings_json(const std::vector<Finding>& findings);
 
-// For other ways to show the same.
+// Parts of the text, for other outputs.
 std::string headline(const Node& node);    // "2 packages, 2 NUMA nodes, 48 cores, 4 EFA NICs"
-std::string device_of(const Nic& nic);     // "rdmap16s27": the domain's name without what libfabric adds
+std::string device_of(const Nic& nic);     // "rdmap16s27": the domain's name without libfabric's suffix
 std::string rate_of(const Nic& nic);       // "100 Gbit/s"
 const char* rdma_of(const NodeNic& each);  // "RDMA read and write"
 

@@ -47,7 +47,7 @@ class Drawing {
  private:
   void rect(const char* kind, int x, int y, int width, int height, const std::string& more = "");
   void text(const char* kind, int x, int y, const std::string& words, const std::string& more = "");
-  // These return the y below what they drew.
+  // These return the y coordinate below the drawn part.
   int cores(const PictureNuma& numa, int x, int y, int width);
   int cards(const std::vector<PictureNic>& nics, int x, int y, int width);
   int rows_of_cards(const std::vector<PictureNic>& nics, size_t first, size_t count, int x, int y, int width);
@@ -57,7 +57,7 @@ class Drawing {
 
   const Node& node_;
   const Picture picture_;
-  const bool alike_;       // all NICs have the same rate and capabilities: said once, at the top
+  const bool alike_;       // all NICs have the same rate and capabilities, which are printed once at the top
   bool coloured_ = false;  // some core has the colour of a NIC
   std::string out_;
 };
@@ -75,7 +75,7 @@ void Drawing::text(const char* kind, int x, int y, const std::string& words, con
   out_ += head + (more.empty() ? "" : " " + more) + ">" + escaped(words) + "</text>\n";
 }
 
-// As many squares a row as fit, if possible so that all rows are full.
+// Squares per row: as many as fit, if possible so that all rows are full.
 int columns_of(size_t cores, int width) {
   const int most = std::max(1, (width + kBetween) / kLeastStep);
   const int count = static_cast<int>(cores);
@@ -116,7 +116,7 @@ void Drawing::card(const PictureNic& each, int x, int y, int width) {
     ranks = nic.nic.link_up ? "unusable" : "link down";
   else if (!each.ranks.empty())
     ranks = (each.ranks.size() == 1 ? "rank " : "ranks ") + ranges(each.ranks);
-  // What both lines have beside the text at their left end: its margin, the right one, and a space between.
+  // Width of both margins and the space between the two texts of a line.
   const int room = width - 18 - 12 - 10;
   if (usable && text_width(name, 13, true) + text_width(ranks, 12) > room)
     ranks = std::to_string(each.ranks.size()) + " ranks";
@@ -125,7 +125,7 @@ void Drawing::card(const PictureNic& each, int x, int y, int width) {
   if (node_.provider == "efa" && !alike_)
     detail += !nic.reads ? " · no RDMA" : nic.writes ? " · RDMA r+w" : " · RDMA read";
   if (each.further) further = "+ rail of " + std::to_string(each.further);
-  // The address is also in the device's name, so it is what gives way.
+  // The address is omitted first, because it is also in the device's name.
   if (const std::string longer = (nic.nic.pci ? to_string(*nic.nic.pci) + " · " : "") + detail;
       text_width(longer, 11) + text_width(further, 11) <= room)
     detail = longer;
@@ -135,7 +135,7 @@ void Drawing::card(const PictureNic& each, int x, int y, int width) {
 
 int Drawing::rows_of_cards(const std::vector<PictureNic>& nics, size_t first, size_t count, int x, int y,
                            int width) {
-  constexpr int kLeast = 236;  // a card's least width
+  constexpr int kLeast = 236;  // minimum width of a card
   const int columns = std::max(1, (width + kCardGap) / (kLeast + kCardGap));
   const int each = (width - (columns - 1) * kCardGap) / columns;
   for (size_t i = 0; i < count; ++i)
@@ -151,7 +151,7 @@ int Drawing::cards(const std::vector<PictureNic>& nics, int x, int y, int width)
     size_t count = 1;
     while (first + count < nics.size() && nics[first + count].group == nics[first].group) ++count;
     if (count == 1) {
-      // Singles share rows.
+      // Groups of one NIC share rows.
       while (first + count < nics.size() && nics[first + count].group != nics[first + count - 1].group &&
              (first + count + 1 == nics.size() || nics[first + count + 1].group != nics[first + count].group))
         ++count;
@@ -169,7 +169,7 @@ int Drawing::cards(const std::vector<PictureNic>& nics, int x, int y, int width)
 }
 
 int Drawing::numa_node(const PictureNuma& numa, int x, int y, int width) {
-  const size_t hole = out_.size();  // the panel goes below what is in it, once its height is known
+  const size_t hole = out_.size();  // the panel is inserted here, below its contents, when its height is known
   std::vector<size_t> numbers;
   for (const auto& core : numa.cores) numbers.push_back(core.core);
   int bottom = y + kLabel;
@@ -223,7 +223,7 @@ std::string Drawing::draw(const std::string& what, const std::string& below) {
   if (!picture_.elsewhere.empty()) {
     const int whole = kWidth - 2 * kMargin;
     const size_t hole = out_.size();
-    text("label", kMargin + kPad, y + 20, "Attached to no single NUMA node, or nobody knows to which");
+    text("label", kMargin + kPad, y + 20, "Not attached to a single NUMA node, or place unknown");
     const int bottom = cards(picture_.elsewhere, kMargin + kPad, y + kLabel + 4, whole - 2 * kPad) + 6;
     std::string inside = out_.substr(hole);
     out_.resize(hole);
@@ -232,10 +232,10 @@ std::string Drawing::draw(const std::string& what, const std::string& below) {
     y = bottom + kGap;
   }
   y += 8;
-  const std::string key = coloured_
-                              ? "A square is a core; the number is the rank bound to it, from there on; the "
-                                "colour is the NIC that carries the rank's small messages."
-                              : "A square is a core; no rank is bound to one.";
+  const std::string key =
+      coloured_ ? "Each square is a core. A number marks the first core of a rank. The colour is "
+                  "the NIC of the rank's short messages."
+                : "Each square is a core; no rank is bound to one.";
   for (const auto& words : {key, below})
     for (const auto& line : wrapped(words, 14, kWidth - 2 * kMargin)) {
       text("sub", kMargin, y, line);
@@ -265,7 +265,7 @@ std::string svg_of(const Node& node, const Placement& placement, const std::stri
       least = std::min(least, load);
       most = std::max(most, load);
     }
-    below = "Each NIC that has ranks carries the small messages of " +
+    below = "Each NIC that has ranks carries the short messages of " +
             (least == most ? "" : std::to_string(least) + " to ") + std::to_string(most) +
             (most == 1 ? " rank." : " ranks.") +
             (idle ? " " + std::to_string(idle) + (idle == 1 ? " NIC has none." : " NICs have none.") : "");

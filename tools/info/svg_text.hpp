@@ -1,4 +1,4 @@
-// Text in a drawing: how wide it gets, and where to break it.
+// Text in a drawing: width and line breaks.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@ namespace efa {
 std::string escaped(const std::string& text);
 
 // Width in units of the drawing, at a font size of `size`. An upper bound for the common sans-serif fonts: the viewer's
-// font is not known, so it goes by the widest of them, DejaVu Sans.
+// font is unknown, so the widest of them, DejaVu Sans, is assumed.
 int text_width(const std::string& text, int size, bool bold = false);
 
 // Lines of at most `width`, broken between words.

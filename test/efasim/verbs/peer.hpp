@@ -1,8 +1,7 @@
 // For the verbs tests: a child process with its own device settings, and an endpoint of raw verbs in it.
 //
-// The device is made once per process from the environment, so that each scenario runs in a forked child; there
-// EXPECT() takes the place of Catch2's macros: it prints what failed and ends the child, and the parent's REQUIRE
-// sees the exit status.
+// The device is created once per process from the environment, so each scenario runs in a forked child. There,
+// EXPECT() replaces Catch2's macros: it prints what failed and ends the child; the parent checks the exit status.
 #pragma once
 
 #include <infiniband/efadv.h>
@@ -48,7 +47,7 @@ class FabricDirectory {
   FabricDirectory();
   ~FabricDirectory();
   const std::string& path() const { return path_; }
-  std::vector<std::string> files() const;           // that a process left, the registry's own apart
+  std::vector<std::string> files() const;           // that processes left, without the registry's own
   uint64_t counter(const std::string& name) const;  // over all NICs
   std::string log() const;                          // violations and faults so far
 
@@ -88,7 +87,7 @@ class Pipe {
   int fds_[2];
 };
 
-// What one must know of an endpoint to reach it.
+// The address of an endpoint.
 struct Address {
   uint8_t gid[16];
   uint32_t qpn;
@@ -152,8 +151,8 @@ class Endpoint {
 
   // Waits for the next completion; ends the test if none comes within 20 s.
   Result wait();
-  bool poll(Result* result);  // one look
-  // Looks for `ms` milliseconds and expects nothing.
+  bool poll(Result* result);  // polls once
+  // Polls for `ms` milliseconds and expects no completion.
   void expect_silence(unsigned ms);
 
   ibv_context* context = nullptr;

@@ -1,0 +1,54 @@
+#include "packets/packet_path.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+
+#include "channel/process_memory.hpp"
+#include "errors/report.hpp"
+#include "packets/incoming.hpp"
+#include "packets/message_channel.hpp"
+#include "packets/outgoing.hpp"
+#include "packets/packets.hpp"
+#include "state.hpp"
+
+namespace efa {
+
+const Path kPacketPath{
+    .name = "packets",
+    .post_message = post_packet,
+    .inject = inject_as_packet,
+    .post_control = post_control_packet,
+    .start_receive = post_receive_entry,
+    .cancel_receive = cancel_receive_entry,
+    .probe = probe_kept,
+    .match = match_kept,
+    .receive_matched = receive_kept,
+    .withdraw = withdraw_kept,
+    .open_receives = posted_receives,
+    .end_receives = end_posted_receives,
+};
+
+void use_packets(efa_transport* t) {
+  t->packets = std::make_unique<Packets>();
+  t->path = &kPacketPath;
+  t->slow_path = 1;
+  t->progress_otherwise = true;
+  t->slow_packets = t->threads || t->config.options.send_timeout != 0;
+  Protocols& protocols = t->protocols;
+  protocols.eager_limit = std::min<uint64_t>(protocols.eager_limit, kMostMessagePayload);
+  protocols.eager_limit_packed = std::min(protocols.eager_limit_packed, protocols.eager_limit);
+  protocols.eager_limit_alone = 0;
+  protocols.longest_eager = protocols.eager_limit;
+  if (ShmFailure failure; t->config.options.shm && !t->packets->shm.open(failure)) {
+    const std::string reason = std::string(failure.call) + ": " + std::strerror(failure.error);
+    t->report(msg::shm_unavailable(this_process(t), reason));
+  }
+  if (t->packets->shm.is_open()) {
+    t->inject_limit = kMostShmPayload;  // each channel has its own limit
+    allow_any_reader();
+  }
+}
+
+}  // namespace efa
