@@ -27,10 +27,17 @@ expect() {
     sed 's/^/        /' "$work/out" "$work/err" | head -n 40
   fi
 }
+# Whether mpirun itself crashed when it ended: a fault of Open MPI 4.1 with PMIx 4.2 (docs/known-issues.md).
+mpirun_crashed() { [ "$status" = 139 ] && grep -q 'PMIx_server_finalize' "$work/err" && grep -q '[ /]mpirun(' "$work/err"; }
 run() {
+  local attempt
   last=("$@")
-  timeout 60 "$@" >"$work/out" 2>"$work/err"
-  status=$?
+  for attempt in 1 2 3; do
+    timeout 60 "$@" >"$work/out" 2>"$work/err"
+    status=$?
+    mpirun_crashed || return 0
+    echo "        attempt $attempt: mpirun crashed in PMIx_server_finalize"
+  done
 }
 # Whether stderr has the text. Messages are wrapped at the terminal's width, so lines are joined.
 says() { tr -s '\n ' '  ' <"$work/err" | grep -qF -- "$1"; }

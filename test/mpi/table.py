@@ -28,6 +28,7 @@ SM_ISSEND = "fault of Open MPI: ob1 over sm does not complete this test"
 BSEND_SEQUENCE = "fault of Open MPI: ob1 does not recover from the error that this test raises"
 VADER_CSWAP = "fault of Open MPI: MPI_Compare_and_swap over btl/vader is not reliable (ompi #11349)"
 PMIX_FENCES = "fault of PMIx: a process does not get into MPI again"  # openpmix #4113
+MPIRUN_CRASH = "fault of Open MPI 4.1 with PMIx 4.2: mpirun itself crashes when it ends, in PMIx_server_finalize"
 SPAWN_APART = "fault of Open MPI: MPI_Comm_spawn over several hosts does not end (also with ob1)"
 RDMA_APART = "fault of Open MPI: with Debian's BTLs osc/rdma makes no windows between hosts (also with mtl/ofi and ob1)"
 OB1_REFERENCE = "without cross-memory attach ob1 has no BTL for windows"
