@@ -125,7 +125,7 @@ fi_ops_cq cq_ops = [] {
 efa_config config_of() {
   efa_config config{};
   efa_options_defaults(&config.options);
-  config.self = {0, 0};
+  config.self = {0, 0, 0};
   config.hostname = "ip-10-0-0-0.eu-central-1.compute.internal";
   config.report = [](const efa_user_message* message) { std::fprintf(stderr, "%s\n", message->text); };
   config.fatal = [](const efa_user_message* message) {
@@ -264,7 +264,7 @@ Row measure(size_t count, unsigned rails, size_t ranks_per_host) {
     const size_t used = heap();
     const double begin = now_s();
     for (size_t i = 0; i < here; ++i) {
-      const efa_identity who{first + i + 1, static_cast<int32_t>(first + i)};
+      const efa_identity who{first + i + 1, static_cast<int32_t>(first + i), 0};
       peers[first + i] = efa_peer_create(t.get(), &who, cards[i].data(), cards[i].size());
       if (!peers[first + i]) std::exit(1);
     }

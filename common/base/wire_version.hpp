@@ -10,6 +10,6 @@ namespace efa {
 
 static_assert(std::endian::native == std::endian::little, "the wire format is little-endian");
 
-constexpr uint16_t kWireVersion = 8;
+constexpr uint16_t kWireVersion = 9;
 
 }  // namespace efa

@@ -17,16 +17,20 @@ enum class PacketType : uint8_t {
   ready_to_send = 3,  // the announcement of a rendezvous: a ReadyToSend
   control = 4,        // a Control
   part = 5,           // a part of the data of a rendezvous: see PartHeader
+  // A message that was held back and asked for: `sender` is the question. The same three, in the same order.
+  answer_eager = 6,
+  answer_synchronous = 7,
+  answer_ready_to_send = 8,
 };
-constexpr uint8_t kMostPacketTypes = 6;
+constexpr uint8_t kMostPacketTypes = 9;
+constexpr uint8_t kAnswerOffset = 5;  // what an answer's type has more
 
 struct PacketHeader {
   uint32_t context;  // the communicator's number at the receiver
   int32_t source;    // the sender's rank in the communicator
   int32_t tag;       // MPI tag
   uint32_t length;   // bytes behind the header
-  uint32_t
-      sender;  // reserved for channels on which several peers share a queue: what the receiver calls the sender; 0
+  uint32_t sender;   // of an answer: the question; otherwise reserved, 0
   PacketType type;
   uint8_t credits;    // reserved for flow control: packets that the sender of this one may receive more; 0
   uint16_t sequence;  // the channel's: shm marks cells that are filled with it

@@ -41,6 +41,7 @@ void fail_peer(efa_transport* t, efa_peer* peer, const UserMessage& why) {
   ++t->failed_peers;
   if_memory_allows([&] { t->liveness.give_up(t, peer); });
   end_waiting_sends(t, peer);
+  t->path->end_held(t, peer);
   end_sends(t, peer);
   end_transfers(t, peer);
   t->path->end_receives(t, peer);

@@ -48,6 +48,7 @@ MessagePart state_of(const efa_transport* t, const efa_request* request, bool wa
   if (waits) return msg::state_not_posted();
   if (request->kind == kRecvRequest) return msg::state_unmatched();
   if (request->kind == kMatchedRequest) return msg::state_matched();
+  if (t->packets && request->held) return msg::state_held();
   switch (t->tags.kind(request->bits)) {
     case kKindRts:
       return msg::state_announced();

@@ -65,6 +65,11 @@
         "Unmatched messages in this process's memory (mtl_efa_path packets)")                               \
   MOST(unexpected_kept_most, "messages", "The greatest number of such messages at a time")                   \
   LEVEL(unexpected_kept_bytes, "bytes", "Their data")                                                        \
+  COUNT(sends_held,                                                                                          \
+        "Messages that were held back, because their receiver keeps many unmatched ones "                  \
+        "(mtl_efa_unexpected_memory)")                                                                     \
+  COUNT(grants_owed,                                                                                         \
+        "Times that a sender had to wait, because this process kept many unmatched messages")               \
   LEVEL(operations_pending, "operations",                                                                    \
         "Operations that the provider refused (FI_EAGAIN) and that wait to be posted again")                 \
   MOST(operations_pending_most, "operations", "The greatest number of such operations at a time")            \

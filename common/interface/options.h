@@ -61,6 +61,9 @@
          "Memory of one process for these pieces; when it is used up, each message continues with one "    \
          "piece at a time. The same amount is available for posted noncontiguous receives; further ones "  \
          "wait")                                                                                           \
+  NUMBER(unexpected_memory, 67108864, 0, 17179869184, "bytes", 4,                                          \
+         "Packet path: memory of one process for messages that no receive has matched; beyond it their "   \
+         "senders hold messages back until they are asked for (0: no bound)")                              \
   NUMBER(staging_window, 4, 1, 64, "pieces", 5,                                                            \
          "Pieces that one rendezvous keeps in flight; all rendezvous without RDMA to one peer together "   \
          "keep twice as many")                                                                             \

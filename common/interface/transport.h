@@ -98,11 +98,13 @@ struct efa_request {
   uint64_t ready_id;  // of a rendezvous or synchronous send: what its receiver calls it
   efa_request *next_open, *previous_open;  // if it is listed: see open_requests.hpp
   int32_t self_rank;
-  uint8_t kind;      // RequestKind in open_requests.hpp
-  bool listed;
+  uint8_t kind;    // RequestKind in open_requests.hpp
+  uint8_t listed;  // RequestMarks in open_requests.hpp
   bool withdrawing;  // a send that was cancelled: its receiver was asked to give it up; a receive that was given up,
                      // because its sender failed
   uint8_t awaited;                  // events that must still occur before `done` is called
+  uint32_t ask;     // packet path: of a send, the question that it answers, or 0; of a receive that has the mark, its question
+  void* held;       // packet path, of a send: its place among those that are held back (HeldSend), or NULL
   uint64_t header[3];               // of a packet in flight: channel/packet.hpp
   uint8_t bounce[EFA_BOUNCE_SIZE];  // see recv.cpp
 };

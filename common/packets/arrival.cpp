@@ -36,6 +36,12 @@ uint64_t kind_bits(const efa_transport* t, PacketType type) {
   }
 }
 
+// It began with a matched probe, or its sender was asked for it. Not inlined: it is called from the fast path.
+[[gnu::noinline]] void unmark(efa_transport* t, efa_request* request) {
+  if (request->listed & kAsked) t->packets->asks.ended(t, request);
+  t->requests.remove(request);
+}
+
 // A receive has matched a message.
 [[gnu::always_inline]] inline void deliver_packet(efa_transport* t, efa_request* request, PacketType type,
                                                   Envelope envelope, const uint8_t* payload, size_t length) {
@@ -48,10 +54,11 @@ uint64_t kind_bits(const efa_transport* t, PacketType type) {
     request->status.length = length;
     copy_payload(request->data.buffer, payload, length);
     if (request->listed) [[unlikely]]
-      t->requests.remove(request);  // it began with a matched probe
+      unmark(t, request);
     finish_bare(t, request, EFA_SUCCESS);
     return;
   }
+  if (request->listed & kAsked) t->packets->asks.ended(t, request);
   deliver_matched(t, request, kind_bits(t, type), payload, length);
 }
 
@@ -83,13 +90,14 @@ void not_kept(efa_transport* t, const efa_peer* from, const PacketHeader& header
   t->config.fatal(&message);
 }
 
-[[gnu::noinline]] void keep(efa_transport* t, MatchQueues& queues, efa_peer* from, const PacketHeader& header,
-                            const uint8_t* payload) {
+// A copy, counted; null after an error that ends the job.
+KeptPointer copy_of(efa_transport* t, efa_peer* from, const PacketHeader& header, const uint8_t* payload) {
   KeptPointer message = make_kept(header.length);
   if (!message) {
     not_kept(t, from, header);
-    return;
+    return nullptr;
   }
+  message->key = match_key({header.source, header.tag});  // also of one that is not queued
   message->peer = from;
   message->context = header.context;
   message->size = header.length;
@@ -97,12 +105,33 @@ void not_kept(efa_transport* t, const efa_peer* from, const PacketHeader& header
   if (header.length) std::memcpy(message->bytes(), payload, header.length);
   if (!describe(*message)) {
     packet_impossible(t, from, header);
-    return;
+    return nullptr;
   }
   Packets& packets = *t->packets;
   packets.kept_most = std::max(packets.kept_most, ++packets.kept);
   packets.kept_bytes += header.length;
-  queues.add_unexpected(*message.release(), {header.source, header.tag});
+  return message;
+}
+
+[[gnu::noinline]] void keep(efa_transport* t, MatchQueues& queues, efa_peer* from, const PacketHeader& header,
+                            const uint8_t* payload) {
+  if (KeptPointer message = copy_of(t, from, header, payload))
+    queues.add_unexpected(*message.release(), {header.source, header.tag});
+}
+
+// What is neither a message nor a control message. Not inlined: it is called from the fast path.
+[[gnu::noinline]] void take_other(efa_transport* t, efa_peer* from, const PacketHeader& header,
+                                  const uint8_t* payload) {
+  switch (header.type) {
+    case PacketType::answer_eager:
+    case PacketType::answer_synchronous:
+    case PacketType::answer_ready_to_send:
+      if (t->packets->asks.answered(t, from, header, payload)) return;
+      break;
+    default:
+      break;
+  }
+  packet_impossible(t, from, header);
 }
 
 [[gnu::always_inline]] inline void take_packet(efa_transport* t, efa_peer* from, const PacketHeader& header,
@@ -113,7 +142,7 @@ void not_kept(efa_transport* t, const efa_peer* from, const PacketHeader& header
       handle_control(t, payload, header.length);
       return;
     default:
-      packet_impossible(t, from, header);
+      take_other(t, from, header, payload);
       return;
   }
   const Envelope envelope{header.source, header.tag};
@@ -159,20 +188,30 @@ void packet_impossible(efa_transport* t, const efa_peer* from, const PacketHeade
 
 namespace {
 
-void uncount(Packets& packets, const KeptMessage& message) {
+void uncount(efa_transport* t, const KeptMessage& message) {
+  Packets& packets = *t->packets;
   --packets.kept;
   packets.kept_bytes -= message.size;
+  if (packets.asks.owes()) packets.asks.memory_freed(t);
 }
 
 }  // namespace
 
 void drop_kept(efa_transport* t, KeptPointer message) {
-  uncount(*t->packets, *message);
+  uncount(t, *message);
 }
 
 void deliver_kept(efa_transport* t, efa_request* request, KeptPointer message) {
-  uncount(*t->packets, *message);
+  uncount(t, *message);
   deliver_packet(t, request, message->type, message->envelope(), message->bytes(), message->size);
+}
+
+KeptPointer keep_apart(efa_transport* t, efa_peer* from, const PacketHeader& header, const uint8_t* payload) {
+  return copy_of(t, from, header, payload);
+}
+
+void deliver_answer(efa_transport* t, efa_request* request, const PacketHeader& header, const uint8_t* payload) {
+  deliver_packet(t, request, header.type, {header.source, header.tag}, payload, header.length);
 }
 
 }  // namespace efa

@@ -31,6 +31,10 @@ int poll_shared_memory(efa_transport* t);
 void packet_impossible(efa_transport* t, const efa_peer* from, const PacketHeader& header);
 // Delivers a matched message; frees it.
 void deliver_kept(efa_transport* t, efa_request* request, KeptPointer message);
+// Copies a message that a matched probe takes, and counts it; null, after an error that ends the job, without memory.
+KeptPointer keep_apart(efa_transport* t, efa_peer* from, const PacketHeader& header, const uint8_t* payload);
+// Delivers a message to the receive that asked for it.
+void deliver_answer(efa_transport* t, efa_request* request, const PacketHeader& header, const uint8_t* payload);
 // Counts and frees a message that was in memory.
 void drop_kept(efa_transport* t, KeptPointer message);
 

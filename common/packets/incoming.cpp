@@ -60,13 +60,25 @@ efa_result post_receive_entry(efa_transport* t, efa_request* request, const efa_
   auto* entry = new (entry_of(request)) PostedReceive;
   if (UnexpectedMessage* message = queues.post(*entry, pattern_of(*envelope)))
     deliver_kept(t, request, taken(message));
+  else if (t->packets->asks.owes())
+    t->packets->asks.posted(t, request, envelope->context, pattern_of(*envelope));
   return EFA_SUCCESS;
 }
+
+namespace {
+
+void end_question(efa_transport* t, efa_request* request) {
+  if (request->listed & kAsked) t->packets->asks.ended(t, request);
+}
+
+}  // namespace
 
 void cancel_receive_entry(efa_transport* t, efa_request* request) {
   if (request->kind != kRecvRequest) return;
   MatchQueues* queues = t->packets->communicators.known(static_cast<uint32_t>(request->ready_id));
-  if (queues && queues->cancel(*entry_of(request))) finish(t, request, EFA_CANCELED);
+  if (!queues || !queues->cancel(*entry_of(request))) return;
+  end_question(t, request);
+  finish(t, request, EFA_CANCELED);
 }
 
 namespace {
@@ -94,10 +106,12 @@ efa_result probe_kept(efa_transport* t, efa_peer* peer, void*, const efa_envelop
                       efa_status* status) {
   *found = false;
   if (peer && peer->pending.failed()) return EFA_UNREACHABLE;
-  KeptMessage* message = find_kept(t, *envelope);
-  if (!message) return EFA_SUCCESS;
-  describe(*message, status);
-  *found = true;
+  if (KeptMessage* message = find_kept(t, *envelope)) {
+    describe(*message, status);
+    *found = true;
+  } else if (t->packets->asks.owes()) {
+    *found = t->packets->asks.probe(t, peer, envelope->context, pattern_of(*envelope), status);
+  }
   return EFA_SUCCESS;
 }
 
@@ -106,8 +120,12 @@ efa_result match_kept(efa_transport* t, efa_peer* peer, void*, const efa_envelop
   *found = nullptr;
   if (peer && peer->pending.failed()) return EFA_UNREACHABLE;
   KeptMessage* message = find_kept(t, *envelope);
+  if (message) {
+    t->packets->communicators.known(envelope->context)->remove_unexpected(*message);
+  } else if (t->packets->asks.owes()) {
+    message = t->packets->asks.match(t, peer, envelope->context, pattern_of(*envelope)).release();
+  }
   if (!message) return EFA_SUCCESS;
-  t->packets->communicators.known(envelope->context)->remove_unexpected(*message);
   describe(*message, status);
   *found = handle_of(message);
   return EFA_SUCCESS;
@@ -189,6 +207,7 @@ void end_posted_receives(efa_transport* t, const efa_peer* source) {
     efa_request* request = request_of(first);
     first = first->next;
     request->status.length = 0;
+    end_question(t, request);
     finish(t, request, EFA_UNREACHABLE);
   }
 }
@@ -202,6 +221,7 @@ void forget_communicator(efa_transport* t, uint32_t context) {
 }
 
 void empty_queues(efa_transport* t) {
+  drop_held_sends(t);
   t->packets->communicators.for_each([&](MatchQueues& queues) {
     queues.take_posted_if([](const PostedReceive&) { return true; }, [](PostedReceive&) {});
     queues.take_unexpected_if([](const UnexpectedMessage&) { return true; },

@@ -9,6 +9,7 @@
 #include "channel/packet.hpp"
 #include "interface/transport.h"
 #include "matching/unexpected.hpp"
+#include "packets/flow.hpp"
 
 namespace efa {
 
@@ -23,6 +24,8 @@ struct KeptMessage : UnexpectedMessage {
 
   uint8_t* bytes() { return reinterpret_cast<uint8_t*>(this + 1); }
 };
+
+static_assert(sizeof(KeptMessage) + 16 <= kMessageCost);
 
 struct FreeKept {
   void operator()(KeptMessage* message) const { ::operator delete(message); }

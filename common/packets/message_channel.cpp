@@ -90,11 +90,10 @@ int inject_packet(efa_transport* t, const efa_peer* peer, const PacketHeader& he
   return static_cast<int>(fi_inject(t->ep, packet, size, peer->address));
 }
 
-int send_packet(efa_transport* t, efa_operation* op, const PacketHeader& header, const void* payload) {
-  const iovec parts[2] = {{const_cast<PacketHeader*>(&header), sizeof header},
-                          {const_cast<void*>(payload), header.length}};
+int send_packet(efa_transport* t, efa_operation* op, const void* header, const void* payload, size_t length) {
+  const iovec parts[2] = {{const_cast<void*>(header), sizeof(PacketHeader)}, {const_cast<void*>(payload), length}};
   const ssize_t error =
-      fi_sendv(t->ep, parts, nullptr, header.length ? 2 : 1, op->peer->address, &op->context);
+      fi_sendv(t->ep, parts, nullptr, length ? 2 : 1, op->peer->address, &op->context);
   if (error == 0) ++t->sends_posted;
   return static_cast<int>(error);
 }

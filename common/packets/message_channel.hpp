@@ -21,6 +21,6 @@ bool start_message_channel(efa_transport* t, UserMessage& why);
 // Sends a packet at once, without a completion. 0 or a negative fi_errno; -FI_EMSGSIZE if it is too long for that.
 int inject_packet(efa_transport* t, const efa_peer* peer, const PacketHeader& header, const void* payload);
 // Sends a packet; header and payload must stay until the operation completes. 0 or a negative fi_errno.
-int send_packet(efa_transport* t, efa_operation* op, const PacketHeader& header, const void* payload);
+int send_packet(efa_transport* t, efa_operation* op, const void* header, const void* payload, size_t length);
 
 }  // namespace efa

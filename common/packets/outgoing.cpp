@@ -13,10 +13,11 @@
 namespace efa {
 namespace {
 
-PacketType type_of(uint64_t kind) {
-  return kind == kKindRts    ? PacketType::ready_to_send
-         : kind == kKindSync ? PacketType::synchronous
-                             : PacketType::eager;
+PacketType type_of(uint64_t kind, uint32_t question) {
+  const PacketType type = kind == kKindRts    ? PacketType::ready_to_send
+                          : kind == kKindSync ? PacketType::synchronous
+                                              : PacketType::eager;
+  return question ? static_cast<PacketType>(static_cast<uint8_t>(type) + kAnswerOffset) : type;
 }
 
 // Of every control message; a message to be sent refers to it, so it lives as long as the process.
@@ -45,19 +46,20 @@ int post_packet(efa_transport* t, efa_operation* op) {
                             .source = request->self_rank,
                             .tag = t->tags.tag(request->bits),
                             .length = static_cast<uint32_t>(request->landing_size),
-                            .sender = 0,
-                            .type = type_of(t->tags.kind(request->bits)),
+                            .sender = request->ask,
+                            .type = type_of(t->tags.kind(request->bits), request->ask),
                             .credits = 0,
                             .sequence = 0};
   if (op->peer->shm) return put_packet(t, op, header, request->landing);
   static_assert(sizeof request->header == sizeof header);
   std::memcpy(request->header, &header, sizeof header);
-  return send_packet(t, op, reinterpret_cast<const PacketHeader&>(request->header), request->landing);
+  return send_packet(t, op, request->header, request->landing, header.length);
 }
 
 bool inject_as_packet(efa_transport* t, efa_peer* peer, const efa_envelope& envelope, const void* buffer,
                       size_t length) {
   if (!peer->pending.empty() || length > UINT32_MAX) return false;
+  if (peer->window < 0 && !next_half(t, peer)) return false;
   const PacketHeader header{.context = envelope.context,
                             .source = envelope.self_rank,
                             .tag = envelope.tag,
@@ -69,6 +71,7 @@ bool inject_as_packet(efa_transport* t, efa_peer* peer, const efa_envelope& enve
   if (peer->shm ? length > kMostShmPayload || !peer->shm->send(header, buffer, length)
                 : inject_packet(t, peer, header, buffer) != 0)
     return false;
+  peer->window -= cost_of(length);
   ++t->counters.sent_inject;
   t->counters.sent_inject_bytes += length;
   return true;
@@ -76,16 +79,17 @@ bool inject_as_packet(efa_transport* t, efa_peer* peer, const efa_envelope& enve
 
 int post_control_packet(efa_transport* t, efa_operation* op, const Control& message) {
   if (op->peer->shm) return put_packet(t, op, kControlHeader, &message);
-  return send_packet(t, op, kControlHeader, &message);
+  return send_packet(t, op, &kControlHeader, &message, sizeof message);
 }
 
 }  // namespace efa
 
-// `slow_packets` covers threads; without a ring to the peer, or behind other operations, the general call decides.
+// `slow_packets` covers threads; without a ring to the peer, behind other operations, or when half of a window is used up, the
+// general call decides.
 extern "C" efa_inject_result efa_inject_packet(efa_transport* t, efa_peer* peer, const efa_envelope* envelope,
                                                const void* buffer, size_t length) {
   efa::ShmSender* const shm = peer->shm.get();
-  if (t->slow_packets || !shm || length > efa::kMostShmPayload || !peer->pending.empty()) [[unlikely]]
+  if (t->slow_packets || !shm || length > efa::kMostShmPayload || !peer->pending.empty() || peer->window < 0) [[unlikely]]
     return efa_inject(t, peer, envelope, buffer, length);
   const efa::PacketHeader header{.context = envelope->context,
                                  .source = envelope->self_rank,
@@ -97,6 +101,7 @@ extern "C" efa_inject_result efa_inject_packet(efa_transport* t, efa_peer* peer,
                                  .sequence = 0};
   if (!shm->send(header, buffer, length)) [[unlikely]]
     return EFA_NOT_INJECTED;
+  peer->window -= efa::cost_of(length);
   ++t->counters.sent_inject;
   t->counters.sent_inject_bytes += length;
   return EFA_INJECTED;

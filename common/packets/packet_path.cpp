@@ -11,14 +11,57 @@
 #include "packets/message_channel.hpp"
 #include "packets/outgoing.hpp"
 #include "packets/packets.hpp"
+#include "peers/peers.hpp"
 #include "state.hpp"
 
 namespace efa {
+
+namespace {
+
+bool control_flow(efa_transport* t, const Control& message) {
+  efa_peer* peer = peer_of(t, message.sender);
+  if (!peer) return false;
+  if (peer->pending.failed()) return true;
+  switch (message.type) {
+    case ControlType::window_used:
+      return t->packets->asks.window_used(t, peer, message);
+    case ControlType::offer:
+      return t->packets->asks.offered(t, peer, message);
+    case ControlType::window_granted:
+      return window_granted(t, peer, message);
+    case ControlType::ask:
+      return question_asked(t, peer, message);
+    case ControlType::take:
+    case ControlType::decline:
+      return offer_answered(t, peer, message);
+    case ControlType::unask:
+      return question_withdrawn(t, peer, message);
+    default:
+      return false;
+  }
+}
+
+void end_flow(efa_transport* t, efa_peer* peer) {
+  end_held_sends(t, peer);
+  t->packets->asks.peer_failed(t, peer);
+}
+
+void forget_flow(efa_transport* t, efa_peer* peer) {
+  drop_held_sends(t, peer);
+  t->packets->asks.forget(t, peer);
+}
+
+}  // namespace
 
 const Path kPacketPath{
     .name = "packets",
     .post_message = post_packet,
     .inject = inject_as_packet,
+    .send_message = send_or_hold,
+    .cancel_held = cancel_held_send,
+    .flow_control = control_flow,
+    .end_held = end_flow,
+    .forget_peer = forget_flow,
     .post_control = post_control_packet,
     .start_receive = post_receive_entry,
     .cancel_receive = cancel_receive_entry,
@@ -32,6 +75,8 @@ const Path kPacketPath{
 
 void use_packets(efa_transport* t) {
   t->packets = std::make_unique<Packets>();
+  t->packets->budget = Budget(static_cast<uint64_t>(t->config.options.unexpected_memory),
+                              static_cast<uint64_t>(std::max(t->config.world_ranks, 1)));
   t->path = &kPacketPath;
   t->slow_path = 1;
   t->progress_otherwise = true;

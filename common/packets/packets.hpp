@@ -11,7 +11,10 @@
 #include "channel/packet.hpp"
 #include "channel/shm_channel.hpp"
 #include "interface/transport.h"
+#include "packets/asks.hpp"
 #include "packets/communicators.hpp"
+#include "packets/flow.hpp"
+#include "packets/held_sends.hpp"
 
 namespace efa {
 
@@ -54,6 +57,9 @@ struct Packets {
   uint64_t kept = 0;           // unmatched messages in memory, also those that a matched probe has taken
   uint64_t kept_most = 0;      // the greatest number so far
   uint64_t kept_bytes = 0;     // their data
+  Budget budget;
+  SendFlows send_flows;
+  Asks asks;
   CompletionBatch batch;
   ProviderPolls provider_polls;
   std::vector<std::unique_ptr<PacketReceive>> receives;  // posted to the provider: see message_channel.hpp

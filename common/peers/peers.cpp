@@ -110,7 +110,7 @@ void connect_for_packets(efa_transport* t, efa_peer* peer, const Card& card) {
   const uint64_t longest = peer->shm ? kMostShmPayload : card.eager_limit;
   peer->eager_limit = static_cast<uint32_t>(std::min(protocols.eager_limit, longest));
   peer->eager_limit_packed = static_cast<uint32_t>(std::min(protocols.eager_limit_packed, longest));
-  peer->eager_limit_alone = 0;
+  peer->window = t->packets->budget.half;
   peer->piece = protocols.piece;
   peer->pulls = protocols.pulls && !peer->shm && card.read_family == protocols.read_family;
   if_memory_allows([&] { t->liveness.hello(peer->hostname, card.ping, peer->uid); });
@@ -271,6 +271,7 @@ std::vector<fi_addr_t> peer_rails(efa_transport* t, efa_peer* peer, unsigned cou
 
 extern "C" void efa_peer_destroy(efa_transport* t, efa_peer* peer) {
   efa::Guard guard(t);
+  t->path->forget_peer(t, peer);
   t->stalls.forget(peer);
   t->liveness.forget(peer);
   t->pulls_open -= std::erase(t->undeliverable, peer);

@@ -36,7 +36,10 @@ struct alignas(64) efa_peer {
   efa::PendingList pending;
   uint32_t eager_limit = 0;         // of contiguous messages to this peer, bytes
   uint32_t eager_limit_packed = 0;  // of noncontiguous ones
-  uint32_t eager_limit_alone = 0;   // of both while no other long message is being sent; 0: no more then
+  union {
+    uint32_t eager_limit_alone = 0;  // tagged path: of both while no other long message is being sent; 0: no more then
+    int32_t window;  // packet path: what messages to it may cost, bytes; negative: see packets/flow.hpp
+  };
   uint16_t steps = 0;  // operations that were posted or completed while others waited, modulo 2^16: see stalled_peers.hpp
   bool unmatched_alone = false;  // it has not said yet that it matched the last message sent by eager_limit_alone
   bool sent_to : 1 = false;      // something was, or may have been, sent to it

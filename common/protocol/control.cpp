@@ -229,6 +229,16 @@ void handle_control(efa_transport* t, const void* bytes, size_t size) {
     case ControlType::withdrawn:
       withdrawn(t, *message);
       break;
+    case ControlType::window_used:
+    case ControlType::window_granted:
+    case ControlType::ask:
+    case ControlType::offer:
+    case ControlType::take:
+    case ControlType::decline:
+    case ControlType::unask:
+      if (!t->path->flow_control(t, *message))
+        t->fatal(msg::control_unknown(size, describe_sender(t, message->sender)));
+      break;
   }
 }
 

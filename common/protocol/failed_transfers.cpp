@@ -81,6 +81,7 @@ void could_not_notify(efa_transport* t, efa_peer* peer, const Control& message) 
 }
 
 void withdraw_send(efa_transport* t, efa_request* request) {
+  if (t->path->cancel_held(t, request)) return;
   if (t->ready_to_send.find(request->ready_id) != request || request->withdrawing) return;
   request->withdrawing = true;
   Control message = control(t, ControlType::withdraw, request->ready_id);

@@ -17,6 +17,12 @@ using CompletionHandler = decltype(efa_operation::completed);
 
 enum RequestKind : uint8_t { kNoRequest = 0, kSendRequest, kRecvRequest, kMatchedRequest };
 
+// What a request has to be taken out of when it ends (efa_request.listed).
+enum RequestMarks : uint8_t {
+  kListed = 1,  // the list of this class
+  kAsked = 2,   // the questions to peers that hold messages back: packets/asks.hpp
+};
+
 class OpenRequests {
  public:
   static constexpr unsigned kRemembered = 256;  // receives; wraps around with next_
@@ -25,7 +31,7 @@ class OpenRequests {
   OpenRequests(const OpenRequests&) = delete;
 
   void add(efa_request* request) {
-    request->listed = true;
+    request->listed |= kListed;
     request->previous_open = nullptr;
     request->next_open = first_;
     if (first_) first_->previous_open = request;
@@ -33,8 +39,8 @@ class OpenRequests {
   }
   // Does nothing for one that is not listed.
   void remove(efa_request* request) {
-    if (!request->listed) return;
-    request->listed = false;
+    if (!(request->listed & kListed)) return;
+    request->listed &= static_cast<uint8_t>(~kListed);
     if (request->next_open) request->next_open->previous_open = request->previous_open;
     (request->previous_open ? request->previous_open->next_open : first_) = request->next_open;
   }

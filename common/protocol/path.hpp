@@ -16,6 +16,17 @@ struct Path {
   // Sends a contiguous message at once and without a request, off the fast path. False: it was not sent.
   bool (*inject)(efa_transport* t, efa_peer* peer, const efa_envelope& envelope, const void* buffer,
                  size_t length);
+  // Submits such a message for a call from MPI, or holds it back. May throw std::bad_alloc; then nothing has changed.
+  void (*send_message)(efa_transport* t, efa_request* request);
+  // Whether the message of this send is held back, so that nobody need be told of its cancellation; then it is cancelled
+  // if that is possible.
+  bool (*cancel_held)(efa_transport* t, efa_request* request);
+  // A control message about messages that are held back; false if the path knows none.
+  bool (*flow_control)(efa_transport* t, const Control& message);
+  // A peer has failed: what is held back for it, and what it was asked for, ends.
+  void (*end_held)(efa_transport* t, efa_peer* peer);
+  // A peer is destroyed: forgets it, and abandons the requests that are held back for it.
+  void (*forget_peer)(efa_transport* t, efa_peer* peer);
   // Posts a control message, which stays where it is until the operation completes. Like an efa_operation.post.
   int (*post_control)(efa_transport* t, efa_operation* op, const Control& message);
 

@@ -263,7 +263,7 @@ void send_ready(efa_transport* t, efa_request* request) {
   request->awaited = 2;  // this message's completion and the data's
   request->op.completed = ready_sent;
   request->op.post = t->path->post_message;
-  submit_from_call(t, request->op.peer->pending, &request->op);
+  t->path->send_message(t, request);
 }
 
 void undo_send_ready(efa_transport* t, efa_request* request) {

@@ -59,7 +59,7 @@ void alone_sent(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry* e
 // done only for data that has to be packed: otherwise a read avoids copies on both sides.
 bool goes_alone(const efa_transport* t, const efa_request* request) {
   const efa_peer* peer = request->op.peer;
-  return request->data.length <= peer->eager_limit_alone && t->long_sends == 0 && !peer->unmatched_alone &&
+  return !t->packets && request->data.length <= peer->eager_limit_alone && t->long_sends == 0 && !peer->unmatched_alone &&
          (!peer->pulls || side_of(t, request).staged);
 }
 
@@ -127,7 +127,7 @@ efa_result start_send(efa_transport* t, efa_request* request, const efa_envelope
   }
   request->op.completed = synchronous ? synchronous_sent : alone ? alone_sent : eager_sent;
   request->op.post = t->path->post_message;
-  submit_from_call(t, peer->pending, &request->op);
+  t->path->send_message(t, request);
   return EFA_SUCCESS;
 }
 

@@ -66,6 +66,24 @@ std::optional<Control> parse_control(const void* bytes, size_t size) {
     case ControlType::send_failed:
     case ControlType::withdraw:
       return message;
+    case ControlType::window_used:
+    case ControlType::window_granted:
+      if (message->length > INT32_MAX) return std::nullopt;
+      return message;
+    case ControlType::ask:
+      if (message->request == 0 || message->request > UINT32_MAX ||
+          message->length > UINT32_MAX || message->handle > static_cast<uint32_t>(AskKind::match))
+        return std::nullopt;
+      return message;
+    case ControlType::offer:
+      if (message->request == 0 || message->request > UINT32_MAX || message->failed > kHeld)
+        return std::nullopt;
+      return message;
+    case ControlType::take:
+    case ControlType::decline:
+    case ControlType::unask:
+      if (message->request == 0 || message->request > UINT32_MAX || message->length > UINT32_MAX) return std::nullopt;
+      return message;
     case ControlType::clear_to_send:
       if (message->length != 0 && message->piece == 0) return std::nullopt;
       return message;
@@ -113,6 +131,20 @@ const char* name(ControlType type) {
       return "withdrawn ";
     case ControlType::alone_matched:
       return "alone matched ";
+    case ControlType::window_used:
+      return "window used ";
+    case ControlType::window_granted:
+      return "window granted ";
+    case ControlType::ask:
+      return "ask ";
+    case ControlType::offer:
+      return "offer ";
+    case ControlType::take:
+      return "take ";
+    case ControlType::decline:
+      return "decline ";
+    case ControlType::unask:
+      return "unask ";
   }
   return "?";
 }

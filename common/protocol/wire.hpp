@@ -61,6 +61,14 @@ enum class ControlType : uint16_t {
   withdrawn = 7,  // receiver -> sender: it was removed, or it was matched before
   // receiver -> sender: the message of kind kKindAlone with these tag bits (`request`) is matched
   alone_matched = 8,
+  // Packet path, the memory for unmatched messages: packets/flow.hpp. `request` is the question's id at the receiver.
+  window_used = 9,      // sender -> receiver: it has sent messages that cost `length` bytes since the last of these
+  window_granted = 10,  // receiver -> sender: it may send as many more
+  ask = 11,             // receiver -> sender: do you hold back a message that matches?
+  offer = 12,           // sender -> receiver: yes, this one; or no
+  take = 13,            // receiver -> sender: send it
+  decline = 14,         // receiver -> sender: do not
+  unask = 15,           // receiver -> sender: forget the question
 };
 
 // Sent as an untagged message, so that no receive of the user matches it.
@@ -71,19 +79,30 @@ struct Control {
   uint64_t sender;   // uid of the process that sends this
   uint64_t request;  // id of the message at its sender
   // clear_to_send, finished: bytes wanted, at most ReadyToSend::length; send_failed: number of pieces that were posted;
-  // withdraw: the message's tag
+  // withdraw: the message's tag; window_*: bytes; offer: bytes of the message; ask, take, decline,
+  // unask: the communicator's number
   uint64_t length;
   // clear_to_send: bytes of every piece but the last, not 0 if `length` is not; send_failed: bit i is set if piece
-  // `failed` + i was posted and does not arrive
+  // `failed` + i was posted and does not arrive; ask, offer: source and, above it, tag
   uint64_t piece;
   // clear_to_send, receive_failed, send_failed: identifies the receiver's transfer in the tags of the pieces; withdraw:
-  // the sender's rank in the communicator
+  // the sender's rank in the communicator; ask: AskKind; offer: the communicator's number
   uint32_t handle;
-  // send_failed: see `piece`; finished: 1 if the data could not be read; withdrawn: 1 if the message was matched before;
+  // send_failed: see `piece`; finished: 1 if the data could not be read; withdrawn: 1 if the message was matched before; offer: OfferKind;
   // otherwise 0
   uint32_t failed;
 
   static constexpr uint32_t kMagic = 0x4c544345;  // "ECTL"
+};
+enum OfferKind : uint32_t {
+  kOffered = 0,      // take or decline it
+  kNothingHeld = 1,  // there is no such message now
+  kHeld = 2,         // there is this one: the answer to a probe
+};
+enum class AskKind : uint32_t {
+  receive = 0,  // offer the first message that matches, now or later; wait for the answer
+  probe = 1,    // offer it now, and do not wait
+  match = 2,    // send it at once
 };
 static_assert(sizeof(Control) == 48 && std::is_trivially_copyable_v<Control>);
 

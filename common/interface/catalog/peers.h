@@ -268,6 +268,9 @@
           "Look for the send: it has not been called, or has another tag, rank or communicator.")            \
   MESSAGE(state_matched, PART, 0, "matched, its data is being received", "The message is on its way.",       \
           "Nothing is to be done.")                                                                          \
+  MESSAGE(state_held, PART, 0, "held back, since the receiver keeps many messages that it has not received",  \
+          "The receiver's memory for messages that no receive has matched (mtl_efa_unexpected_memory) is full.", \
+          "Look at what the receiver does; the send ends when it receives this message, or enough of the others.") \
   MESSAGE(state_announced, PART, 0, "rendezvous: announced (ready-to-send), the receiver has not answered",  \
           "A long send whose receive has not been called, or whose receiver does not call MPI.",             \
           "Look at what the receiver does; the send ends when the receive is posted.")                       \
