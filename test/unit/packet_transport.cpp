@@ -54,6 +54,7 @@ PacketTransport::PacketTransport(bool shm) {
   efa::UserMessage why;
   if (!efa::start_message_channel(t, why)) throw std::runtime_error("no receives");
   t->packets->distant_peers = 2;
+  for (efa_peer* peer : {&one, &two}) peer->window = t->packets->budget.half;
 }
 
 PacketTransport::~PacketTransport() {

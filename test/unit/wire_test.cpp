@@ -95,7 +95,7 @@ TEST_CASE("Only a valid control message is parsed") {
   CHECK_FALSE(parse_control(&bad, sizeof bad));
   bad = good, bad.version = 0;
   CHECK_FALSE(parse_control(&bad, sizeof bad));
-  for (const int type : {0, 9, 65535}) {
+  for (const int type : {0, 16, 65535}) {
     bad = good, bad.type = static_cast<ControlType>(type);
     CHECK_FALSE(parse_control(&bad, sizeof bad));
   }
@@ -104,7 +104,7 @@ TEST_CASE("Only a valid control message is parsed") {
   bad.length = 0;  // no data, so no pieces
   CHECK(parse_control(&bad, sizeof bad));
   CHECK(to_string(good) ==
-        "CTS{version 8, sender 1, request 7, length 1048576, piece 4096, handle 3, failed 0}");
+        "CTS{version 9, sender 1, request 7, length 1048576, piece 4096, handle 3, failed 0}");
 }
 
 TEST_CASE("Segments follow the keys, and their total length must be that of the data") {
@@ -146,4 +146,33 @@ TEST_CASE("Segments follow the keys, and their total length must be that of the 
   const uint32_t many = kMostSegments + 1;
   std::memcpy(bytes + offsetof(ReadyToSend, segments), &many, sizeof many);
   CHECK_FALSE(parse_ready_to_send(bytes, 48 + 2 * 8 + many * 16));
+}
+
+TEST_CASE("Control messages of flow control are checked") {
+  const auto valid = [](ControlType type, uint64_t request, uint64_t length, uint32_t handle = 0, uint32_t failed = 0) {
+    Control message{};
+    message.magic = Control::kMagic;
+    message.version = kWireVersion;
+    message.type = type;
+    message.request = request;
+    message.length = length;
+    message.handle = handle;
+    message.failed = failed;
+    return parse_control(&message, sizeof message).has_value();
+  };
+  for (const ControlType window : {ControlType::window_used, ControlType::window_granted}) {
+    CHECK(valid(window, 0, INT32_MAX));
+    CHECK_FALSE(valid(window, 0, uint64_t{INT32_MAX} + 1));
+  }
+  for (const ControlType question : {ControlType::ask, ControlType::take, ControlType::decline, ControlType::unask}) {
+    CHECK(valid(question, UINT32_MAX, UINT32_MAX));
+    CHECK_FALSE(valid(question, 0, 5));
+    CHECK_FALSE(valid(question, uint64_t{UINT32_MAX} + 1, 5));
+    CHECK_FALSE(valid(question, 1, uint64_t{UINT32_MAX} + 1));
+  }
+  CHECK(valid(ControlType::ask, 1, 5, static_cast<uint32_t>(AskKind::match)));
+  CHECK_FALSE(valid(ControlType::ask, 1, 5, static_cast<uint32_t>(AskKind::match) + 1));
+  CHECK(valid(ControlType::offer, 1, UINT64_MAX, 5, kHeld));
+  CHECK_FALSE(valid(ControlType::offer, 1, 5, 5, kHeld + 1));
+  CHECK_FALSE(valid(ControlType::offer, 0, 5, 5));
 }
