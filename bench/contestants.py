@@ -17,7 +17,7 @@ class Lane:
     profile: str = ""  # of the software EFA device
     link: str = ""  # its link model
     device: bool = False  # local messages go over the NIC, not through shared memory
-    contestants: tuple = ("mtl/efa", "mtl/ofi", "raw libfabric")
+    contestants: tuple = ("mtl/efa", "packets", "mtl/ofi", "raw libfabric")
 
 
 # The rate is one that two cores can carry on four NICs at once; test/efasim/link_check checks the model.
@@ -28,7 +28,7 @@ LANES = [
     Lane("efa-plain", f"efa without RDMA, link model {LINK}", "efa", "c5n.18xlarge", LINK, True),
     Lane("efa-rw", f"efa with RDMA read and write, link model {LINK}", "efa", "p5.48xlarge", LINK, True),
     Lane("shm", "shared memory of one node", "shm",
-         contestants=("mtl/efa", "mtl/ofi", "ob1", "ucx", "mpich", "raw libfabric")),
+         contestants=("mtl/efa", "packets", "mtl/ofi", "ob1", "ucx", "mpich", "raw libfabric")),
     Lane("tcp", "tcp over loopback", "tcp;ofi_rxm", contestants=("mtl/efa", "mtl/ofi", "ob1", "raw libfabric")),
 ]
 
@@ -60,6 +60,11 @@ def efa(setup, lane, ranks):
     if setup.rails != -1:
         words += ["--mca", "mtl_efa_rails", str(setup.rails)]
     return {}, mpirun(ranks, *words)
+
+
+def packets(setup, lane, ranks):
+    environment, words = efa(setup, lane, ranks)
+    return environment, words + ["--mca", "mtl_efa_path", "packets", "--mca", "mtl_efa_shm", str(int(not lane.device))]
 
 
 def ofi(setup, lane, ranks):
@@ -99,6 +104,7 @@ def raw(setup, lane, ranks):
 
 CONTESTANTS = [
     Contestant("mtl/efa", "this component", efa),
+    Contestant("packets", "this component with mtl_efa_path packets", packets),
     Contestant("mtl/ofi", "Open MPI's own MTL for libfabric", ofi, has_component("mtl/ofi")),
     Contestant("ob1", "Open MPI's pml/ob1, with shared memory or tcp", ob1),
     Contestant("ucx", "Open MPI's pml/ucx, shared memory", ucx, has_component("pml/ucx")),

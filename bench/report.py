@@ -5,7 +5,7 @@ import os
 from statistics import median
 
 OURS = "mtl/efa"
-COLOURS = {"mtl/efa": "#d1495b", "mtl/ofi": "#00798c", "ob1": "#edae49", "ucx": "#66a182", "mpich": "#8d6a9f",
+COLOURS = {"mtl/efa": "#d1495b", "packets": "#9b2226", "mtl/ofi": "#00798c", "ob1": "#edae49", "ucx": "#66a182", "mpich": "#8d6a9f",
            "raw libfabric": "#2e4057"}
 
 

@@ -52,11 +52,12 @@ class SharedNumber {
 
 constexpr int kLength = 512;
 
-// Whether messages of `kLength` bytes are eager. test/efasim/protocols sets lower limits: these sends then need
-// progress of their sender.
+// Whether dozens of messages of `kLength` bytes need no progress of their sender: not if test/efasim/protocols sets a lower
+// eager limit, or ci/test a small memory for unmatched messages.
 bool is_eager() {
   const char* limit = std::getenv("OMPI_MCA_mtl_efa_eager_limit");
-  return !limit || std::atoi(limit) >= kLength;
+  const char* memory = std::getenv("OMPI_MCA_mtl_efa_unexpected_memory");
+  return (!limit || std::atoi(limit) >= kLength) && (!memory || std::atoi(memory) >= 1 << 20);
 }
 
 // The first MPI_Iprobe finds a message that has arrived, also behind completions that were not read yet. No rank makes
