@@ -146,7 +146,7 @@ void flush(efa_transport* t, efa_peer* peer, SendFlow& flow) {
     submit(t, peer->pending, &request->op);
   }
   if (flow.held == 0) {
-    const int64_t half = credit > 0 ? credit / 2 : credit;
+    const int64_t half = std::min<int64_t>(credit > 0 ? credit / 2 : credit, INT32_MAX);
     set_window(peer, flow, half);
     flow.reserve = credit - half;
     return;
