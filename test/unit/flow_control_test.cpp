@@ -193,6 +193,7 @@ TEST_CASE("Receives that were posted before the sender is held back are asked fo
   CHECK(second.value == 301);
   CHECK(third.value == 302);
   CHECK(any.value == 303);
+  CHECK(flow.node.a.t->packets->send_flows.begin()->second.contexts.at(kContext).questions.empty());
   for (uint64_t i = 1; i <= 300; ++i) REQUIRE(flow.next(1) == i);
   flow.check_end();
 }
