@@ -3,6 +3,7 @@
 #include <rdma/fi_endpoint.h>
 #include <rdma/fi_errno.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -12,6 +13,7 @@
 #include "packets/packets.hpp"
 #include "peers/peers.hpp"
 #include "protocol/submit.hpp"
+#include "protocol/wire.hpp"
 #include "state.hpp"
 
 namespace efa {
@@ -22,6 +24,17 @@ struct PacketReceive {
 };
 
 namespace {
+
+// A packet that is injected is put together here, on the stack.
+constexpr size_t kMostInjected = 256;
+
+// Bytes of a message's data that a packet carries.
+uint64_t data_of(const PacketHeader& header) {
+  if (header.type == PacketType::eager) return header.length;
+  if (header.type == PacketType::synchronous && header.length >= sizeof(SyncTrailer))
+    return header.length - sizeof(SyncTrailer);
+  return 0;
+}
 
 // Receives posted at a time; the provider buffers what arrives beyond them.
 constexpr int kReceives = 64;
@@ -47,10 +60,12 @@ void received(efa_transport* t, efa_operation* op, const fi_cq_tagged_entry* ent
   PacketReceive* receive = receive_of(op);
   PacketHeader header{};
   if (entry->len >= sizeof header) std::memcpy(&header, receive->bytes, sizeof header);
-  if (entry->len < sizeof header || header.length != entry->len - sizeof header)
+  if (entry->len < sizeof header || header.length != entry->len - sizeof header) {
     packet_impossible(t, nullptr, header);
-  else
+  } else {
+    t->counters.rail_0_bytes += data_of(header);
     packet_arrived(t, nullptr, header, receive->bytes + sizeof header);
+  }
   submit(t, t->controls.pending, op);
 }
 
@@ -80,14 +95,20 @@ bool start_message_channel(efa_transport* t, UserMessage& why) {
   return true;
 }
 
+size_t most_injected(const efa_transport* t) {
+  const uint64_t most = std::min<uint64_t>(t->protocols.inject_limit, kMostInjected);
+  return most > sizeof(PacketHeader) ? most - sizeof(PacketHeader) : 0;
+}
+
 int inject_packet(efa_transport* t, const efa_peer* peer, const PacketHeader& header, const void* payload) {
-  constexpr size_t kMost = 256;
   const size_t size = sizeof header + header.length;
-  if (size > kMost || size > t->protocols.inject_limit) return -FI_EMSGSIZE;
-  uint8_t packet[kMost];
+  if (header.length > most_injected(t) || size > t->protocols.inject_limit) return -FI_EMSGSIZE;
+  uint8_t packet[kMostInjected];
   std::memcpy(packet, &header, sizeof header);
   if (header.length) std::memcpy(packet + sizeof header, payload, header.length);
-  return static_cast<int>(fi_inject(t->ep, packet, size, peer->address));
+  const ssize_t error = fi_inject(t->ep, packet, size, peer->address);
+  if (error == 0) t->counters.rail_0_bytes += data_of(header);
+  return static_cast<int>(error);
 }
 
 int send_packet(efa_transport* t, efa_operation* op, const PacketHeader& header, const void* payload) {
@@ -95,7 +116,10 @@ int send_packet(efa_transport* t, efa_operation* op, const PacketHeader& header,
                           {const_cast<void*>(payload), header.length}};
   const ssize_t error =
       fi_sendv(t->ep, parts, nullptr, header.length ? 2 : 1, op->peer->address, &op->context);
-  if (error == 0) ++t->sends_posted;
+  if (error == 0) {
+    ++t->sends_posted;
+    t->counters.rail_0_bytes += data_of(header);
+  }
   return static_cast<int>(error);
 }
 

@@ -16,6 +16,9 @@ namespace efa {
 // its own, and two packets of the NIC on efa.
 constexpr size_t kMostMessagePayload = 16 * 1024 - sizeof(PacketHeader);
 
+// The longest payload that inject_packet() takes, bytes.
+size_t most_injected(const efa_transport* t);
+
 // Posts the receives; false with a reason.
 bool start_message_channel(efa_transport* t, UserMessage& why);
 // Sends a packet at once, without a completion. 0 or a negative fi_errno; -FI_EMSGSIZE if it is too long for that.
