@@ -133,6 +133,7 @@ void show_node(const Node& node, const Placement& placement, bool fancy) {
     std::printf("libfabric %s, provider %s\n", node.libfabric.c_str(),
                 node.provider.empty() ? "none that can carry MPI messages"
                                       : (node.provider + " " + node.versions).c_str());
+  if (!node.path.empty()) std::printf("a job: %s\n", node.path.c_str());
   for (const auto& package : picture.packages) {
     for (const auto& numa : package.numa_nodes) {
       std::vector<size_t> cores;
@@ -210,9 +211,9 @@ void show_findings(const std::vector<Finding>& findings, bool fancy) {
 }
 
 void show_node_json(const Node& node, const Placement& placement) {
-  std::printf("{\"node\": %s, \"libfabric\": %s, \"provider\": %s, \"versions\": %s,\n \"nics\": [",
+  std::printf("{\"node\": %s, \"libfabric\": %s, \"provider\": %s, \"versions\": %s, \"path\": %s,\n \"nics\": [",
               json_text(node.title).c_str(), json_text(node.libfabric).c_str(),
-              json_text(node.provider).c_str(), json_text(node.versions).c_str());
+              json_text(node.provider).c_str(), json_text(node.versions).c_str(), json_text(node.path).c_str());
   for (size_t k = 0; k < node.nics.size(); ++k) {
     const NodeNic& each = node.nics[k];
     const int numa = numa_of(node, each.nic);
