@@ -21,7 +21,8 @@ MessagePart remedy_for(const ShmFailure& failure) {
   if (call == "RLIMIT_FSIZE") return msg::remedy_file_size(shm_segment_size());
   if (call == "mmap" && is(ENOMEM)) return msg::remedy_address_space(shm_segment_size());
   if (call == "prctl PR_GET_DUMPABLE") return msg::remedy_dumpable();
-  if (call == "readlink /proc/self" || (call.find("/proc/s") != call.npos && is(ENOENT))) return msg::remedy_proc();
+  if (call == "readlink /proc/self" || (call.find("/proc/s") != call.npos && is(ENOENT)))
+    return msg::remedy_proc();
   if (is(EACCES, EPERM)) return msg::remedy_one_user();
   if (is(ENOSPC)) return msg::remedy_senders(kShmSlots);
   return msg::remedy_shm_unknown();

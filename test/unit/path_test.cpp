@@ -33,7 +33,8 @@ TEST_CASE("The parameter that decides is named with its place") {
   CHECK(path.name == "packets");
   CHECK(path.trouble.empty());
   CHECK(to_string(path) ==
-        "path packets (mtl_efa_path=packets from /etc/openmpi/openmpi-mca-params.conf), peers of the node through shared "
+        "path packets (mtl_efa_path=packets from /etc/openmpi/openmpi-mca-params.conf), peers of the node "
+        "through shared "
         "memory");
 }
 
@@ -44,7 +45,9 @@ TEST_CASE("Without shared memory the path has a reason, and a remedy unless the 
     CHECK_THAT(path.node, Contains("through the provider (mtl_efa_shm=" + std::string(no) + " from a file)"));
   }
   const JobPath path = job_path(set("packets"), set("true", "a file"), {"memfd_create", EPERM});
-  CHECK_THAT(path.node, Contains("through the provider (no memory can be shared: memfd_create: Operation not permitted)"));
+  CHECK_THAT(
+      path.node,
+      Contains("through the provider (no memory can be shared: memfd_create: Operation not permitted)"));
   CHECK_THAT(path.remedy, Contains("seccomp profile"));
 }
 

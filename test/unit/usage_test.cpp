@@ -58,8 +58,11 @@ TEST_CASE("The path of the options, and whether the user named it") {
   struct {
     const char *word, *path;
     bool by_user;
-  } cases[] = {{nullptr, "tagged", false}, {"", "tagged", false},      {"auto", "tagged", false},
-               {"tagged", "tagged", true}, {"packets", "packets", true}};
+  } cases[] = {{nullptr, "tagged", false},
+               {"", "tagged", false},
+               {"auto", "tagged", false},
+               {"tagged", "tagged", true},
+               {"packets", "packets", true}};
   for (const auto& each : cases) {
     efa_options options;
     efa_options_defaults(&options);
@@ -72,15 +75,18 @@ TEST_CASE("The path of the options, and whether the user named it") {
 
 TEST_CASE("The lines of the job and of a process name the tagged path and why it is used") {
   Transport transport;
-  CHECK_THAT(job_line(transport), Contains("; path tagged (the provider matches messages; the default); inject up to 64"));
-  CHECK_THAT(std::string(efa::process_line(transport.t, {})), Contains("; path tagged (the provider matches"));
+  CHECK_THAT(job_line(transport),
+             Contains("; path tagged (the provider matches messages; the default); inject up to 64"));
+  CHECK_THAT(std::string(efa::process_line(transport.t, {})),
+             Contains("; path tagged (the provider matches"));
   set_path(transport, "tagged");
   CHECK_THAT(job_line(transport), Contains("(the provider matches messages; set by mtl_efa_path)"));
   // The provider's shared memory has a limit of its own inside the node.
   transport.t->protocols.eager_limit = 65536;
-  CHECK_THAT(job_line(transport),
-             Contains("eager up to 65536 (noncontiguous 512), inside the node inject up to 64 and eager up to 4096 "
-                      "(noncontiguous 512), then rendezvous"));
+  CHECK_THAT(
+      job_line(transport),
+      Contains("eager up to 65536 (noncontiguous 512), inside the node inject up to 64 and eager up to 4096 "
+               "(noncontiguous 512), then rendezvous"));
   transport.t->without_shared_memory = true;
   CHECK_THAT(job_line(transport), Contains("eager up to 65536 (noncontiguous 512), then rendezvous"));
 }
@@ -90,8 +96,10 @@ TEST_CASE("On the packet path they say how peers of the node are reached, and th
   set_path(transport, "packets");
   transport.t->protocols.eager_limit = 16360;
   const std::string expected =
-      "path packets (mtl_efa matches messages; set by mtl_efa_path), peers of the node through shared memory; "
-      "inject up to 40 bytes, eager up to 16360 (noncontiguous 512), inside the node inject up to 8192 and eager up "
+      "path packets (mtl_efa matches messages; set by mtl_efa_path), peers of the node through shared "
+      "memory; "
+      "inject up to 40 bytes, eager up to 16360 (noncontiguous 512), inside the node inject up to 8192 and "
+      "eager up "
       "to 8192 (noncontiguous 512), then rendezvous";
   CHECK_THAT(job_line(transport), Contains(expected));
   CHECK_THAT(std::string(efa::process_line(transport.t, {})), Contains(expected));
@@ -99,17 +107,21 @@ TEST_CASE("On the packet path they say how peers of the node are reached, and th
 
 TEST_CASE("The same without shared memory: the parameter forbids it") {
   PacketTransport transport(false);
-  CHECK_THAT(job_line(transport),
-             Contains("peers of the node through the provider (mtl_efa_shm is false); inject up to 40 bytes, eager up "
-                      "to 1024 (noncontiguous 512), then rendezvous"));
+  CHECK_THAT(
+      job_line(transport),
+      Contains(
+          "peers of the node through the provider (mtl_efa_shm is false); inject up to 40 bytes, eager up "
+          "to 1024 (noncontiguous 512), then rendezvous"));
   CHECK(transport.reports.empty());
 }
 
 TEST_CASE("The same where the memory cannot be shared") {
   const ShortFiles limit;
   PacketTransport transport(true);
-  CHECK_THAT(job_line(transport),
-             Contains("peers of the node through the provider (no memory can be shared: RLIMIT_FSIZE: File too large)"));
+  CHECK_THAT(
+      job_line(transport),
+      Contains(
+          "peers of the node through the provider (no memory can be shared: RLIMIT_FSIZE: File too large)"));
 }
 
 TEST_CASE("Then a notice says what to do, once for each node") {
@@ -127,7 +139,8 @@ TEST_CASE("Then a notice says what to do, once for each node") {
     efa::use_packets(transport.t);
     CHECK(last.id == EFA_MSG_shm_unavailable);
     CHECK(last.severity == each.severity);
-    CHECK_THAT(std::string(last.text), Contains("through the provider efa") && Contains("ulimit -f unlimited"));
+    CHECK_THAT(std::string(last.text),
+               Contains("through the provider efa") && Contains("ulimit -f unlimited"));
     last = {};
   }
 }
@@ -151,7 +164,8 @@ TEST_CASE("A peer of the node whose memory cannot be opened: a notice for the fi
     CHECK(efa_peer_create(transport.t, &identity, bytes.data(), bytes.size()));
     CHECK(last.id == EFA_MSG_shm_peer_refused);
     CHECK(last.severity == severity);
-    CHECK_THAT(std::string(last.text), Contains("rank 3 on host here") && Contains("cookie of the peer's segment") &&
+    CHECK_THAT(std::string(last.text), Contains("rank 3 on host here") &&
+                                           Contains("cookie of the peer's segment") &&
                                            Contains("through the provider efa"));
   }
 }
@@ -163,10 +177,11 @@ TEST_CASE("A peer of the node whose memory cannot be read: a notice with the rem
     Node node;
     const bool told = node.a.reports.size() == 1 && node.b.reports.size() == 1;
     const std::string text = told ? node.a.reports[0] : "";
-    const bool good = text.find("rank 3 on host here") != text.npos &&
-                      text.find("process_vm_readv: Operation not permitted") != text.npos &&
-                      text.find("messages of more than 8192 bytes from it go through the provider efa") != text.npos &&
-                      text.find("--cap-add SYS_PTRACE") != text.npos && !node.to_b->reads_memory && node.to_b->shm;
+    const bool good =
+        text.find("rank 3 on host here") != text.npos &&
+        text.find("process_vm_readv: Operation not permitted") != text.npos &&
+        text.find("messages of more than 8192 bytes from it go through the provider efa") != text.npos &&
+        text.find("--cap-add SYS_PTRACE") != text.npos && !node.to_b->reads_memory && node.to_b->shm;
     _exit(good ? 0 : told ? 1 : 2);
   }
   int status = 0;
@@ -178,7 +193,8 @@ TEST_CASE("Each reason has its remedy") {
   CHECK_THAT(remedy("memfd_create", EPERM), Contains("seccomp profile"));
   CHECK_THAT(remedy("memfd_create", ENOSYS), Contains("seccomp profile"));
   CHECK_THAT(remedy("memfd_create", EMFILE), Contains("ulimit -n"));
-  CHECK_THAT(remedy("RLIMIT_FSIZE", EFBIG), Contains("ulimit -f") && Contains(std::to_string(efa::shm_segment_size())));
+  CHECK_THAT(remedy("RLIMIT_FSIZE", EFBIG),
+             Contains("ulimit -f") && Contains(std::to_string(efa::shm_segment_size())));
   CHECK_THAT(remedy("mmap", ENOMEM), Contains("ulimit -v"));
   CHECK_THAT(remedy("prctl PR_GET_DUMPABLE", EPERM), Contains("set-user-ID"));
   CHECK_THAT(remedy("readlink /proc/self", ENOENT), Contains("Mount /proc"));

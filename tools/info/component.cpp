@@ -87,7 +87,8 @@ class ParameterFiles {
       line = line.substr(0, line.find('#'));
       const size_t equals = line.find('=');
       if (equals != std::string::npos)
-        values_.emplace(trimmed(line.substr(0, equals)), JobParameter{trimmed(line.substr(equals + 1)), path});
+        values_.emplace(trimmed(line.substr(0, equals)),
+                        JobParameter{trimmed(line.substr(equals + 1)), path});
     }
   }
   std::map<std::string, JobParameter> values_;

@@ -220,8 +220,9 @@ void Judge::processes() {
              std::to_string(f.kernel_minor) + " is older than 5.12",
          "Set RDMAV_FORK_SAFE=1 for programs that call fork or system, or update the kernel.");
 
-  const std::string effect = f.path.name == "packets" ? "long messages inside the node go through the provider"
-                                                       : "long messages inside the node are copied twice";
+  const std::string effect = f.path.name == "packets"
+                                 ? "long messages inside the node go through the provider"
+                                 : "long messages inside the node are copied twice";
   if (f.attach == Attach::works || (f.attach == Attach::untried && f.ptrace_scope == 0))
     ok("ptrace", "processes of one user may read each other's memory: one copy inside the node");
   else if (f.ptrace_scope == 0)
@@ -230,8 +231,7 @@ void Judge::processes() {
         "one process may not read another's memory, although kernel.yama.ptrace_scope is 0: " + effect,
         "In a container, allow process_vm_readv: --cap-add SYS_PTRACE, or a seccomp profile that allows it.");
   else
-    warn("ptrace",
-         "kernel.yama.ptrace_scope is " + std::to_string(f.ptrace_scope) + ": " + effect,
+    warn("ptrace", "kernel.yama.ptrace_scope is " + std::to_string(f.ptrace_scope) + ": " + effect,
          "Run `sysctl -w kernel.yama.ptrace_scope=0` (the EFA installer does this).");
 
   const uint64_t nics = static_cast<uint64_t>(std::max(f.nics_up, 1));

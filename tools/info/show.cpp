@@ -4,8 +4,10 @@
 #include <cinttypes>
 #include <cstdio>
 
+#include "channel/shm_ring.hpp"
 #include "fabric/provider_table.hpp"
 #include "interface/options.h"
+#include "packets/message_channel.hpp"
 #include "picture.hpp"
 
 namespace efa {
@@ -183,6 +185,9 @@ void show_protocols() {
                 row.name.data(), row.eager_limit, row.eager_limit_local, row.eager_limit_packed,
                 unless_zero(row.eager_limit_alone, "-").c_str(), row.piece, row.staging,
                 unless_zero(row.pull_limit, "never").c_str());
+  std::printf("With mtl_efa_path packets eager up to at most %zu, on this node through shared memory %" PRIu32
+              "\n",
+              kMostMessagePayload, kMostShmPayload);
 }
 
 void show_parameters() {
@@ -211,9 +216,10 @@ void show_findings(const std::vector<Finding>& findings, bool fancy) {
 }
 
 void show_node_json(const Node& node, const Placement& placement) {
-  std::printf("{\"node\": %s, \"libfabric\": %s, \"provider\": %s, \"versions\": %s, \"path\": %s,\n \"nics\": [",
-              json_text(node.title).c_str(), json_text(node.libfabric).c_str(),
-              json_text(node.provider).c_str(), json_text(node.versions).c_str(), json_text(node.path).c_str());
+  std::printf(
+      "{\"node\": %s, \"libfabric\": %s, \"provider\": %s, \"versions\": %s, \"path\": %s,\n \"nics\": [",
+      json_text(node.title).c_str(), json_text(node.libfabric).c_str(), json_text(node.provider).c_str(),
+      json_text(node.versions).c_str(), json_text(node.path).c_str());
   for (size_t k = 0; k < node.nics.size(); ++k) {
     const NodeNic& each = node.nics[k];
     const int numa = numa_of(node, each.nic);

@@ -85,11 +85,11 @@
           "Follow the reason; most often /dev/shm must be enlarged.")                                        \
   MESSAGE(process_summary, VERBOSE, 10,                                                                      \
           "rank {rank} on host {host}: provider {provider} ({library}), NIC {nics} ({place}), {available} "  \
-          "on this node; {path}; {protocols}; {mpi}",                                                                \
+          "on this node; {path}; {protocols}; {mpi}",                                                        \
           "mtl_efa_verbose is 1 or more: what each process uses.", "Nothing is to be done.")                 \
   MESSAGE(job_summary, NOTICE, 10,                                                                           \
           "summary: {ranks}, {count} on the first node ({host}); provider {provider} ({library}), "          \
-          "{available} per node, {rails} per rank; {path}; {protocols}; {mpi}",                                    \
+          "{available} per node, {rails} per rank; {path}; {protocols}; {mpi}",                              \
           "mtl_efa_summary is set: what the job uses.", "Nothing is to be done.")                            \
   MESSAGE(protocol_limits, PART, 9,                                                                          \
           "inject up to {inject} bytes, eager up to {eager} (noncontiguous {packed}){alone}{inside}, then "  \
