@@ -95,6 +95,14 @@ bool start_message_channel(efa_transport* t, UserMessage& why) {
   return true;
 }
 
+size_t most_message_payload(const efa_transport* t) {
+  if (t->traits->packet == 0) return kMostMessagePayload;
+  // libfabric's efa: what a packet of the NIC carries beside the longest header of the provider.
+  const fid_nic* nic = t->rails.first.info->nic;
+  const uint64_t told = nic && nic->link_attr ? nic->link_attr->mtu : 0;
+  return std::min<size_t>(std::max(told, t->traits->packet) - sizeof(PacketHeader), kMostMessagePayload);
+}
+
 size_t most_injected(const efa_transport* t) {
   const uint64_t most = std::min<uint64_t>(t->protocols.inject_limit, kMostInjected);
   return most > sizeof(PacketHeader) ? most - sizeof(PacketHeader) : 0;

@@ -37,7 +37,7 @@ void use_packets(efa_transport* t) {
   t->progress_otherwise = true;
   t->slow_packets = t->threads || t->config.options.send_timeout != 0;
   Protocols& protocols = t->protocols;
-  protocols.eager_limit = std::min<uint64_t>(protocols.eager_limit, kMostMessagePayload);
+  protocols.eager_limit = std::min<uint64_t>(protocols.eager_limit, most_message_payload(t));
   protocols.eager_limit_packed = std::min(protocols.eager_limit_packed, protocols.eager_limit);
   protocols.eager_limit_alone = 0;
   protocols.longest_eager = protocols.eager_limit;

@@ -20,7 +20,7 @@ expect 0 "hpc7a.96xlarge" --instance list
 expect 0 "not bound" --instance hpc7a.96xlarge --ranks 6 --bind none --map
 expect 0 '"ranks": 12}' --instance p4d.24xlarge --json
 expect 0 "tcp;ofi_rxm" --protocols
-expect 0 "With mtl_efa_path packets eager up to at most 16360, on this node through shared memory 8192" --protocols
+expect 0 "With mtl_efa_path packets eager up to at most 16360 (efa: one packet of the NIC), on this node through shared memory 8192" --protocols
 expect 0 "mtl_efa_nic_policy" --parameters
 expect 0 "built for Open MPI" --version
 expect 1 "cannot be used" --instance p4d.24xlarge --nics mlx5_0

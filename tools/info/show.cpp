@@ -185,9 +185,10 @@ void show_protocols() {
                 row.name.data(), row.eager_limit, row.eager_limit_local, row.eager_limit_packed,
                 unless_zero(row.eager_limit_alone, "-").c_str(), row.piece, row.staging,
                 unless_zero(row.pull_limit, "never").c_str());
-  std::printf("With mtl_efa_path packets eager up to at most %zu, on this node through shared memory %" PRIu32
-              "\n",
-              kMostMessagePayload, kMostShmPayload);
+  std::printf(
+      "With mtl_efa_path packets eager up to at most %zu (efa: one packet of the NIC), on this node through "
+      "shared memory %" PRIu32 "\n",
+      kMostMessagePayload, kMostShmPayload);
 }
 
 void show_parameters() {
