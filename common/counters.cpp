@@ -42,7 +42,9 @@ extern "C" void efa_counters_get(efa_transport* t, efa_counters* counters) {
   now.staging_bytes_most = t->buffers.most_used();
   now.peers = t->peers.size();
   now.peers_failed = t->failed_peers;
-  now.rail_0_bytes += now.sent_inject_bytes + now.sent_eager_bytes + now.sent_synchronous_bytes +
-                      now.sent_push_bytes + now.received_eager_bytes + now.received_synchronous_bytes +
-                      now.received_push_bytes;
+  now.rail_0_bytes += now.sent_push_bytes + now.received_push_bytes;
+  // On the packet path these may have gone through shared memory: the channel over the provider has counted its own.
+  if (!t->packets)
+    now.rail_0_bytes += now.sent_inject_bytes + now.sent_eager_bytes + now.sent_synchronous_bytes +
+                        now.received_eager_bytes + now.received_synchronous_bytes;
 }

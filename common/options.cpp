@@ -97,3 +97,9 @@ extern "C" bool efa_options_check(const efa_options* options, efa_user_message* 
   *why = msg::parameter_check_exception.without_memory(efa::current_exception_text());
   return false;
 }
+
+extern "C" const char* efa_options_path(const efa_options* options, bool* by_user) {
+  const std::string_view word = options->path ? options->path : "";
+  *by_user = !word.empty() && word != "auto";
+  return word == "packets" ? "packets" : "tagged";
+}

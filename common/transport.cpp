@@ -155,7 +155,8 @@ bool set_up(efa_transport* t, UserMessage& why) {
   t->cq = t->rails.first.cq.get();
   if (!decide_protocols(t, why)) return false;
   t->inject_limit = t->protocols.inject_limit;
-  if (t->config.options.path && t->config.options.path == std::string_view("packets")) use_packets(t);
+  bool by_user;
+  if (efa_options_path(&t->config.options, &by_user) == std::string_view(kPacketPath.name)) use_packets(t);
 
   Card card;
   card.provider = t->rails.first.provider();

@@ -85,13 +85,17 @@ int probe_process_memory(uint32_t pid, uint64_t cookie_address, const uint8_t (&
   return std::memcmp(found, expected, sizeof expected) == 0 ? 0 : ESTALE;
 }
 
-bool allow_any_reader() {
+int ptrace_scope() {
   const int fd = open("/proc/sys/kernel/yama/ptrace_scope", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return false;
-  char scope = '\0';
-  const bool restricted = read(fd, &scope, 1) == 1 && scope == '1';
+  if (fd < 0) return 0;
+  char scope = '0';
+  const bool known = read(fd, &scope, 1) == 1 && scope >= '0' && scope <= '3';
   close(fd);
-  return restricted && prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0) == 0;
+  return known ? scope - '0' : 0;
+}
+
+bool allow_any_reader() {
+  return ptrace_scope() == 1 && prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0) == 0;
 }
 
 void reset_readers() {

@@ -29,6 +29,8 @@ int read_process_memory(uint32_t pid, const iovec* local, size_t local_parts, co
 // process of the same user can attach to this one, as on systems without Yama. Only the process that is read can
 // call it, so each process of a job would; only if nothing else works.
 bool allow_any_reader();
+// Yama's kernel.yama.ptrace_scope; 0 without Yama.
+int ptrace_scope();
 void reset_readers();
 
 }  // namespace efa

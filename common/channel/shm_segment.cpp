@@ -56,10 +56,6 @@ uint64_t ring_stride() {
 uint64_t header_size() {
   return in_pages(sizeof(ShmHeader));
 }
-uint64_t segment_size() {
-  return header_size() + kShmSlots * ring_stride();
-}
-
 // Of the running system, as 16 bytes.
 bool read_boot_id(uint8_t (&id)[16], ShmFailure& failure) {
   const Fd fd(open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
@@ -103,7 +99,7 @@ int open_peer(const ShmAddress& peer, ShmFailure& failure) {
   if (name < 0) return failed(failure, "open /proc/PID/fd/FD"), -1;
   struct stat file;
   if (fstat(name, &file) < 0) return failed(failure, "fstat /proc/PID/fd/FD"), -1;
-  if (!S_ISREG(file.st_mode) || file.st_size < 0 || static_cast<uint64_t>(file.st_size) != segment_size())
+  if (!S_ISREG(file.st_mode) || file.st_size < 0 || static_cast<uint64_t>(file.st_size) != shm_segment_size())
     return failed(failure, "size of the peer's segment", ESTALE), -1;
   std::snprintf(path, sizeof path, "/proc/self/fd/%d", static_cast<int>(name));
   Fd fd(open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
@@ -116,6 +112,10 @@ int open_peer(const ShmAddress& peer, ShmFailure& failure) {
 }
 
 }  // namespace
+
+uint64_t shm_segment_size() {
+  return header_size() + kShmSlots * ring_stride();
+}
 
 bool same_node_possible(const ShmAddress& peer) {
   if (peer.pid == 0) return false;
@@ -156,21 +156,21 @@ bool ShmSegment::open(ShmFailure& failure) {
     return failed(failure, "getrandom");
   // ftruncate() beyond the limit does not only fail, it raises SIGXFSZ.
   rlimit most;
-  if (getrlimit(RLIMIT_FSIZE, &most) == 0 && most.rlim_cur != RLIM_INFINITY && most.rlim_cur < segment_size())
+  if (getrlimit(RLIMIT_FSIZE, &most) == 0 && most.rlim_cur != RLIM_INFINITY && most.rlim_cur < shm_segment_size())
     return failed(failure, "RLIMIT_FSIZE", EFBIG);
   Fd fd(memfd_create("", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (fd < 0) return failed(failure, "memfd_create");
   if (fchmod(fd, 0600) < 0) return failed(failure, "fchmod");
-  if (ftruncate(fd, static_cast<off_t>(segment_size())) < 0) return failed(failure, "ftruncate");
+  if (ftruncate(fd, static_cast<off_t>(shm_segment_size())) < 0) return failed(failure, "ftruncate");
   if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
     return failed(failure, "fcntl F_ADD_SEALS");
-  if (!mapping_.map(fd, 0, segment_size(), failure)) return false;
+  if (!mapping_.map(fd, 0, shm_segment_size(), failure)) return false;
   header_ = reinterpret_cast<ShmHeader*>(mapping_.data());
   header_->magic = kMagic;
   header_->layout = kLayout;
   header_->slot_count = kShmSlots;
   header_->ring_stride = ring_stride();
-  header_->size = segment_size();
+  header_->size = shm_segment_size();
   std::memcpy(header_->cookie, address.cookie, sizeof address.cookie);
   fd_ = fd.release();
   address_ = address;
@@ -199,7 +199,7 @@ bool ShmClaim::claim(const ShmAddress& peer, uint64_t uid, ShmFailure& failure) 
   if (std::memcmp(it->cookie, peer.cookie, sizeof peer.cookie) != 0)
     return failed(failure, "cookie of the peer's segment", ESTALE);
   if (it->magic != kMagic || it->layout != kLayout || it->slot_count != kShmSlots ||
-      it->ring_stride != ring_stride() || it->size != segment_size())
+      it->ring_stride != ring_stride() || it->size != shm_segment_size())
     return failed(failure, "layout of the peer's segment", EINVAL);
   std::atomic_ref used(it->slots_used);
   slot_ = used.fetch_add(1, std::memory_order_relaxed);

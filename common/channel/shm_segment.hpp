@@ -44,6 +44,9 @@ struct ShmFailure {
   int error = 0;
 };
 
+// Bytes of address space of a segment; most are never touched.
+uint64_t shm_segment_size();
+
 // Whether the peer's process can be on this node, in this PID namespace; connecting tells whether it is.
 bool same_node_possible(const ShmAddress& peer);
 

@@ -51,7 +51,7 @@ PeerName::PeerName(const efa_peer* peer) {
 
 MessagePart likely_cause(const efa_transport* t, const std::vector<const efa_peer*>& peers) {
   const bool leaves_host = std::any_of(peers.begin(), peers.end(), [&](const efa_peer* peer) {
-    return peer->hostname != std::string_view(t->config.hostname);
+    return !peer->shm && peer->hostname != std::string_view(t->config.hostname);  // containers share nodes
   });
   return leaves_host ? msg::likely_security_group() : msg::likely_same_host();
 }

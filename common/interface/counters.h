@@ -13,8 +13,10 @@
 
 #define EFA_RAIL_COUNTERS(SUM)                                                                               \
   SUM(rail_0_bytes,                                                                                          \
-      "Data moved over rail 0, the first NIC: sent by inject, eagerly and by push; received eagerly and by " \
-      "push; read by RDMA. Reads by peers from this process are counted at the peer only")                   \
+      "Data that the provider moved over rail 0, the first NIC, or inside the node through shared memory "   \
+      "of its own: sent by inject, eagerly and by push; received eagerly and by push; read by RDMA. Reads "  \
+      "by peers from this process are counted at the peer only. What goes through the shared memory of "     \
+      "mtl_efa (mtl_efa_path packets) is not included")                                                      \
   SUM(rail_1_bytes, "Data that this process read by RDMA over rail 1")                                       \
   SUM(rail_2_bytes, "Data that this process read by RDMA over rail 2")                                       \
   SUM(rail_3_bytes, "Data that this process read by RDMA over rail 3")                                       \
@@ -25,8 +27,8 @@
 
 #define EFA_COUNTER_TABLE(COUNT, SUM, LEVEL, MOST)                                                           \
   COUNT(sent_inject,                                                                                         \
-        "Messages that the provider took with fi_tinject, so that the send was complete at "                 \
-        "once")                                                                                              \
+        "Messages whose send was complete at once: the provider took them with fi_tinject or fi_inject, or " \
+        "they were put into the shared memory of a peer on this node (mtl_efa_path packets)")                \
   COUNT(received_eager,                                                                                      \
         "Messages received whose data came with them: the sender injected them or sent "                     \
         "them eagerly, which the receiver cannot tell apart")                                                \
@@ -71,10 +73,13 @@
   COUNT(grants_owed,                                                                                         \
         "Times that a sender had to wait, because this process kept many unmatched messages")               \
   LEVEL(operations_pending, "operations",                                                                    \
-        "Operations that the provider refused (FI_EAGAIN) and that wait to be posted again")                 \
+        "Operations that the provider refused (FI_EAGAIN), or for which the shared memory of a peer had no " \
+        "room, and that wait to be posted again")                                                            \
   MOST(operations_pending_most, "operations", "The greatest number of such operations at a time")            \
   COUNT(operations_deferred, "Operations that had to wait: refused, or behind a refused one")                \
-  COUNT(retries, "Posts that the provider refused with FI_EAGAIN, each of which is repeated later")          \
+  COUNT(retries,                                                                                             \
+        "Posts that the provider refused with FI_EAGAIN, or for which the shared memory of a peer had no "   \
+        "room, each of which is repeated later")                                                             \
   LEVEL(sends_in_flight, "operations",                                                                       \
         "Sends of messages, pieces and control messages that the provider has taken and not completed")      \
   LEVEL(registrations, "memory regions", "Memory regions registered for RDMA, one for each buffer and rail") \
@@ -87,7 +92,7 @@
   LEVEL(peers, "processes", "Processes whose address this process has resolved")                             \
   COUNT(first_contacts,                                                                                      \
         "Processes that this process has begun to send to; not counted if "                                  \
-        "mtl_efa_contact_timeout is 0")                                                                      \
+        "mtl_efa_contact_timeout is 0, nor for a peer that is reached through the shared memory of mtl_efa") \
   COUNT(failures, "Operations that failed with an error of the provider or of this process")                 \
   COUNT(peers_failed, "Processes given up, with all operations to them")                                     \
   EFA_RAIL_COUNTERS(SUM)

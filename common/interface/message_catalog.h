@@ -17,6 +17,7 @@
 #include "catalog/failures.h"
 #include "catalog/nics.h"
 #include "catalog/parameters.h"
+#include "catalog/paths.h"
 #include "catalog/peers.h"
 #include "catalog/program.h"
 #include "catalog/start.h"
@@ -25,6 +26,7 @@
   EFA_MESSAGES_START(MESSAGE)        \
   EFA_MESSAGES_PARAMETERS(MESSAGE)   \
   EFA_MESSAGES_NICS(MESSAGE)         \
+  EFA_MESSAGES_PATHS(MESSAGE)        \
   EFA_MESSAGES_PEERS(MESSAGE)        \
   EFA_MESSAGES_FAILURES(MESSAGE)     \
   EFA_MESSAGES_PROGRAM(MESSAGE)

@@ -116,6 +116,8 @@ extern "C" {
 void efa_options_defaults(efa_options *options);
 // Checks every value; false leaves a message in `why` that names the parameter, its value and the range.
 bool efa_options_check(const efa_options* options, efa_user_message* why);
+// The path that checked options choose: "tagged" or "packets". `by_user`: whether mtl_efa_path names it.
+const char* efa_options_path(const efa_options* options, bool* by_user);
 
 #ifdef __cplusplus
 }

@@ -13,8 +13,15 @@
 namespace efa {
 
 // The longest payload of a packet, bytes. With its header it is what libfabric's tcp;ofi_rxm sends without a rendezvous of
-// its own, and two packets of the NIC on efa.
+// its own.
 constexpr size_t kMostMessagePayload = 16 * 1024 - sizeof(PacketHeader);
+// That of this transport's provider. Packets match in the order of their completions. efa sends a longer message in several
+// packets of the NIC, which reorders them; it completes when the last one has arrived, possibly after messages that were sent
+// later. So there a packet fits into one of the NIC's: libfabric keeps the order of those.
+size_t most_message_payload(const efa_transport* t);
+
+// The longest payload that inject_packet() takes, bytes.
+size_t most_injected(const efa_transport* t);
 
 // Posts the receives; false with a reason.
 bool start_message_channel(efa_transport* t, UserMessage& why);

@@ -53,6 +53,9 @@ struct Packets {
 
   Communicators communicators;
   ShmChannel shm;
+  ShmFailure shm_failure;            // why it is not open although mtl_efa_shm allows it; no `call`: it is open, or not allowed
+  bool told_of_shm_peer = false;     // a notice has named a peer of the node whose memory cannot be opened
+  bool told_of_memory = false;       // or read
   uint64_t distant_peers = 0;  // those that packets reach by the provider
   uint64_t kept = 0;           // unmatched messages in memory, also those that a matched probe has taken
   uint64_t kept_most = 0;      // the greatest number so far

@@ -9,8 +9,10 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "channel/process_memory.hpp"
+#include "channel/shm_words.hpp"
 #include "errors/no_exceptions.hpp"
 #include "errors/report.hpp"
 #include "fabric/provider_words.hpp"
@@ -49,6 +51,14 @@ void Peers::retire(efa_peer* peer) {
 
 bool shares_memory(const efa_transport* t) {
   return t->traits->one_node || (t->traits->name == "efa" && !t->without_shared_memory);
+}
+
+uint64_t longest_eager_inside(const efa_transport* t) {
+  return shares_memory(t) && !switched_on(kCrossMemoryAttachOff) ? t->traits->eager_limit_local : UINT64_MAX;
+}
+
+bool speaks_for_node(const efa_transport* t) {
+  return t->config.local_rank == 0;
 }
 
 namespace {
@@ -97,16 +107,46 @@ bool address_is_readable(const efa_transport* t, const Card& card) {
 namespace efa {
 namespace {
 
+// A notice for the first such peer, by one process of the node.
+efa_severity severity_once(const efa_transport* t, bool& told) {
+  const bool first = !told && speaks_for_node(t);
+  told = true;
+  return first ? EFA_REPORT_NOTICE : EFA_REPORT_VERBOSE;
+}
+
+// Needs memory, which may be missing: then nothing is said.
+void say_why_no_memory_is_shared(efa_transport* t, const efa_peer* peer, const ShmFailure& failure) {
+  if_memory_allows([&] {
+    t->report(msg::shm_peer_refused(this_process(t), to_string(peer), to_string(failure),
+                                    t->rails.first.provider(), remedy_for(failure)),
+              severity_once(t, t->packets->told_of_shm_peer));
+  });
+}
+void say_why_no_memory_is_read(efa_transport* t, const efa_peer* peer, int error) {
+  if_memory_allows([&] {
+    t->report(msg::memory_unreadable(this_process(t), to_string(peer), std::strerror(error), kMostShmPayload,
+                                     t->rails.first.provider(), remedy_for_reading()),
+              severity_once(t, t->packets->told_of_memory));
+  });
+}
+
+void connect_shared_memory(efa_transport* t, efa_peer* peer, const ShmAddress& address) {
+  ShmFailure failure;
+  peer->shm.reset(ShmChannel::connect(address, t->config.self.uid, failure));
+  peer->pid = address.pid;
+  if (!peer->shm) {
+    say_why_no_memory_is_shared(t, peer, failure);
+    return;
+  }
+  const int error = probe_process_memory(address.pid, address.cookie_address, address.cookie);
+  peer->reads_memory = error == 0;
+  if (error) say_why_no_memory_is_read(t, peer, error);
+}
+
 // Packet path: shared memory if the peer is on this node and its memory can be opened; otherwise the provider.
 void connect_for_packets(efa_transport* t, efa_peer* peer, const Card& card) {
   const Protocols& protocols = t->protocols;
-  ShmFailure failure;
-  if (t->packets->shm.is_open() && same_node_possible(card.shm)) {
-    peer->shm.reset(ShmChannel::connect(card.shm, t->config.self.uid, failure));
-    peer->pid = card.shm.pid;
-    peer->reads_memory =
-        peer->shm && probe_process_memory(card.shm.pid, card.shm.cookie_address, card.shm.cookie) == 0;
-  }
+  if (t->packets->shm.is_open() && same_node_possible(card.shm)) connect_shared_memory(t, peer, card.shm);
   const uint64_t longest = peer->shm ? kMostShmPayload : card.eager_limit;
   peer->eager_limit = static_cast<uint32_t>(std::min(protocols.eager_limit, longest));
   peer->eager_limit_packed = static_cast<uint32_t>(std::min(protocols.eager_limit_packed, longest));
@@ -165,9 +205,7 @@ efa_peer* create_peer(efa_transport* t, const efa_identity* identity, const void
   }
   // Inside a node the provider's shared memory has its own limits, and RDMA read would not be faster.
   const bool shared = on_this_node(t, *card) && shares_memory(t);
-  const uint64_t longest = shared && !switched_on(kCrossMemoryAttachOff)
-                               ? std::min(card->eager_limit, t->traits->eager_limit_local)
-                               : card->eager_limit;
+  const uint64_t longest = shared ? std::min(card->eager_limit, longest_eager_inside(t)) : card->eager_limit;
   peer->piece = shared && t->config.options.chunk_size < 0 ? kPieceLocal : t->protocols.piece;
   peer->pulls = t->protocols.pulls && !shared && card->read_family == t->protocols.read_family;
   const auto limit = [&](uint64_t ours) {

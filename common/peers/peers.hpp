@@ -112,6 +112,10 @@ class Peers {
 
 // Whether the provider moves messages inside the node through shared memory.
 bool shares_memory(const efa_transport* t);
+// Tagged path: bytes that a message to a peer on this node must not exceed to be sent eagerly; UINT64_MAX: as elsewhere.
+uint64_t longest_eager_inside(const efa_transport* t);
+// Whether this process prints what concerns all processes of its node.
+bool speaks_for_node(const efa_transport* t);
 // The card of the peer with this uid; nullopt if it is not available any more.
 std::optional<Card> card_of(const efa_transport* t, uint64_t uid);
 // The peer with this uid, created if necessary; null if its card is not known.

@@ -1,5 +1,6 @@
 // What is counted, on both sides of a message, for each protocol and for each way in which it can fail.
 #include "catch.hpp"
+#include "packet_transport.hpp"
 #include "pair.hpp"
 
 using namespace fake;
@@ -243,4 +244,40 @@ TEST_CASE("Counters: first contacts and peers") {
   const efa_counters counters = counters_of(fixture);
   CHECK(counters.first_contacts == 2);
   CHECK(counters.peers == 2);
+}
+
+TEST_CASE("Counters: on the packet path the first NIC has moved what went through the provider, both ways") {
+  PacketTransport fixture;
+  const auto data = pattern(500);
+  const auto envelope = fixture.to(1, 3);
+  REQUIRE(efa_inject_packet(fixture.t, &fixture.one, &envelope, data.data(), 20) == EFA_INJECTED);
+  CHECK(counters_of(fixture).sent_inject_bytes == 20);
+  CHECK(counters_of(fixture).rail_0_bytes == 20);
+  Request eager, synchronous;
+  fixture.send(eager, fixture.one, 3, data.data(), 500);
+  fixture.sent();
+  CHECK(counters_of(fixture).rail_0_bytes == 520);
+  fixture.send(synchronous, fixture.one, 3, data.data(), 100, EFA_SEND_SYNCHRONOUS);
+  fixture.sent();
+  CHECK(counters_of(fixture).rail_0_bytes == 620);  // without the id behind the data
+  fixture.arrive(1, 3, "hello");
+  fixture.arrive_synchronous(1, 3, "hello", 9);
+  fixture.arrive(fixture.ready(6, 9000), 1, 3);
+  CHECK(counters_of(fixture).rail_0_bytes == 630);
+}
+
+TEST_CASE("Counters: what goes through shared memory is no NIC's") {
+  Node node;
+  REQUIRE(node.inject(node.a, 7, "hello"));
+  Request eager;
+  node.send(node.a, eager, 7, "12345678", 8);
+  TextReceive first, second;
+  node.receive(node.b, first, 7, first.room.data(), 64);
+  node.receive(node.b, second, 7, second.room.data(), 64);
+  node.run();
+  CHECK(counters_of(node.a).sent_inject_bytes == 5);
+  CHECK(counters_of(node.a).sent_eager_bytes == 8);
+  CHECK(counters_of(node.b).received_eager_bytes == 13);
+  CHECK(counters_of(node.a).rail_0_bytes == 0);
+  CHECK(counters_of(node.b).rail_0_bytes == 0);
 }

@@ -20,6 +20,7 @@ expect 0 "hpc7a.96xlarge" --instance list
 expect 0 "not bound" --instance hpc7a.96xlarge --ranks 6 --bind none --map
 expect 0 '"ranks": 12}' --instance p4d.24xlarge --json
 expect 0 "tcp;ofi_rxm" --protocols
+expect 0 "With mtl_efa_path packets eager up to at most 16360 (efa: one packet of the NIC), on this node through shared memory 8192" --protocols
 expect 0 "mtl_efa_nic_policy" --parameters
 expect 0 "built for Open MPI" --version
 expect 1 "cannot be used" --instance p4d.24xlarge --nics mlx5_0
@@ -45,6 +46,24 @@ expect 1 "no ranks: they would have no NIC" --instance p4d.24xlarge --nics mlx5_
 expect 0 "--svg FILE" --help
 expect 1 "cannot be written" --instance p4d.24xlarge --svg /nosuch/file
 expect 2 "--svg draws the machine" --svg - --json
+# The path of a job, and where the parameter that decides is set.
+unset OMPI_MCA_mtl_efa_path OMPI_MCA_mtl_efa_shm
+mkdir -p "$work/home/.openmpi"
+HOME=$work/home
+export HOME
+expect 0 "a job: path tagged (the default; mtl_efa_path is not set)"
+expect 0 '"path": "path tagged (the default' --json
+echo "mtl_efa_path = packets" >"$HOME/.openmpi/mca-params.conf"
+expect 0 "path packets (mtl_efa_path=packets from $HOME/.openmpi/mca-params.conf), peers of the node through shared memory"
+OMPI_MCA_mtl_efa_shm=0
+export OMPI_MCA_mtl_efa_shm
+expect 0 "through the provider (mtl_efa_shm=0 from the environment (OMPI_MCA_mtl_efa_shm))"
+unset OMPI_MCA_mtl_efa_shm
+OMPI_MCA_mtl_efa_path=tagged "$tool" | grep -qF "path tagged (mtl_efa_path=tagged from the environment (OMPI_MCA_mtl_efa_path))" ||
+  { echo "the environment does not go before the file"; failed=1; }
+(ulimit -f 10000; "$tool" --check) | grep -A 1 '^warning  path .*RLIMIT_FSIZE' | grep -q 'ulimit -f unlimited' ||
+  { echo "--check does not say why no memory can be shared"; failed=1; }
+rm "$HOME/.openmpi/mca-params.conf"
 # libfabric ignores the name of an unknown interface; the preflight warns.
 FI_TCP_IFACE=nosuch0 "$tool" --check | grep -q "FI_TCP_IFACE=nosuch0 names no interface of this machine" ||
   { echo "--check does not warn about FI_TCP_IFACE=nosuch0"; failed=1; }

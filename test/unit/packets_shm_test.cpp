@@ -1,5 +1,6 @@
 // The packet path inside of a node: two transports that share memory, and rendezvous that copies out of the sender's memory.
 #include "catch.hpp"
+#include "errors/report.hpp"
 #include "health/peer_failure.hpp"
 #include "packet_transport.hpp"
 #include "packets/outgoing.hpp"
@@ -126,8 +127,9 @@ TEST_CASE("A peer whose shared memory cannot be opened is reached by the provide
   card.path = "tagged";
   const auto other = card.serialize();
   CHECK(efa_peer_create(fixture.t, &identity, other.data(), other.size()) == nullptr);
-  REQUIRE(fixture.reports.size() == 1);
-  CHECK_THAT(fixture.reports[0], Contains("\"tagged\"") && Contains("\"packets\""));
+  REQUIRE(fixture.reports.size() == 2);
+  CHECK_THAT(fixture.reports[0], Contains("the shared memory of rank 3 on host there"));
+  CHECK_THAT(fixture.reports[1], Contains("\"tagged\"") && Contains("\"packets\""));
 }
 
 TEST_CASE("Messages of every length and protocol arrive through shared memory") {
@@ -447,4 +449,11 @@ TEST_CASE("A peer of the node that fails: waiting sends end, and no later messag
   Request late;
   node.send(node.a, late, 7, "x", 1);
   CHECK(late.status.result == EFA_UNREACHABLE);
+}
+
+TEST_CASE("The likely cause of a silent peer of the node is no network, whatever its host is called") {
+  Node node;
+  node.to_b->hostname = "container";  // of its own, on the same node
+  CHECK_THAT(std::string(efa::likely_cause(node.a.t, {node.to_b})), Contains("ps shows") && !Contains("security group"));
+  CHECK_THAT(std::string(efa::likely_cause(node.a.t, {&node.a.one})), Contains("security group"));
 }

@@ -2,6 +2,8 @@
 #include "catch.hpp"
 #include "health/peer_failure.hpp"
 #include "packet_transport.hpp"
+#include "packets/message_channel.hpp"
+#include "packets/packet_path.hpp"
 #include "packets/incoming.hpp"
 
 using namespace fake;
@@ -437,4 +439,35 @@ TEST_CASE("A report of open receives shows each once, with what it waits for") {
   CHECK(fixture.t->tags.ignores_tag(posted.ignore));
   CHECK(fixture.t->tags.tag(exact.bits) == -7);
   CHECK_FALSE(fixture.t->tags.ignores_tag(exact.ignore));
+}
+
+// Packets match in the order of their completions, and a message of several packets of the NIC completes when the last one has
+// arrived, which may be after messages that were sent later.
+TEST_CASE("On a NIC that reorders its packets, one packet of the path is no longer than one of the NIC") {
+  struct {
+    const char* provider;
+    size_t mtu;  // 0: libfabric does not tell
+    uint64_t eager;
+  } cases[] = {{"efa", 8760, 8760 - sizeof(efa::PacketHeader)},
+               {"efa", 0, 4096 - sizeof(efa::PacketHeader)},
+               {"efa", 100000, efa::kMostMessagePayload},
+               {"tcp;ofi_rxm", 1500, efa::kMostMessagePayload}};
+  for (const auto& each : cases) {
+    CAPTURE(each.provider, each.mtu);
+    Transport transport;
+    fi_link_attr link{};
+    link.mtu = each.mtu;
+    fid_nic nic{};
+    nic.link_attr = &link;
+    fi_info* info = transport.t->rails.first.info.get();
+    info->nic = &nic;
+    transport.t->traits = &efa::provider_traits(each.provider);
+    transport.t->config.options.shm = false;
+    transport.t->protocols.eager_limit = transport.t->protocols.eager_limit_packed = 1 << 20;
+    efa::use_packets(transport.t);
+    CHECK(transport.t->protocols.eager_limit == each.eager);
+    CHECK(transport.t->protocols.eager_limit_packed == each.eager);
+    CHECK(transport.t->protocols.longest_eager == each.eager);
+    info->nic = nullptr;
+  }
 }

@@ -3,6 +3,8 @@
 
 #include <rdma/fabric.h>
 
+#include <cerrno>
+
 #include "catch.hpp"
 
 using namespace efa;
@@ -22,6 +24,7 @@ PreflightFacts good() {
   facts.kernel_major = 6;
   facts.built_for = "5.0.7";
   facts.running = "5.0.3";
+  facts.path.why = "the default; mtl_efa_path is not set";
   return facts;
 }
 
@@ -65,6 +68,22 @@ TEST_CASE("A node without faults has only ok findings") {
   }
 }
 
+TEST_CASE("The path that a job would take is a finding, also where nothing is wrong with it") {
+  PreflightFacts facts = good();
+  const auto finding = [&] {
+    for (const auto& each : judge(facts))
+      if (each.topic == "path") return each;
+    return Finding{Level::failure, "none", "", ""};
+  };
+  CHECK(finding().text == "tagged (the default; mtl_efa_path is not set)");
+  facts.path = job_path({"packets", "a file"}, {}, {});
+  CHECK(finding().level == Level::ok);
+  CHECK(finding().text == "packets (mtl_efa_path=packets from a file), peers of the node through shared memory");
+  // What Yama costs depends on the path.
+  facts.attach = Attach::refused;
+  CHECK_THAT(only_trouble(facts).text, Contains("inside the node go through the provider"));
+}
+
 TEST_CASE("Each fault is one finding with a remedy") {
   struct {
     void (*spoil)(PreflightFacts&);
@@ -73,6 +92,10 @@ TEST_CASE("Each fault is one finding with a remedy") {
     const char* says;
     const char* remedy;
   } faults[] = {
+      {[](PreflightFacts& facts) { facts.path = job_path({"packets", "a file"}, {}, {"memfd_create", EPERM}); },
+       Level::warning, "path", "no memory can be shared: memfd_create", "seccomp profile"},
+      {[](PreflightFacts& facts) { facts.path = job_path({"packet", "a file"}, {}, {}); }, Level::failure, "path",
+       "mtl_efa_path is \"packet\"", "tagged or packets"},
       {[](PreflightFacts& facts) { facts.nics = facts.nics_up = facts.kernel_devices = 0; }, Level::failure,
        "EFA NIC", "no EFA device", "modprobe efa"},
       {[](PreflightFacts& facts) { facts.nics = facts.nics_up = 0, facts.provider_built_in = false; },
@@ -174,7 +197,7 @@ TEST_CASE("The preflight has a line for each topic, with versions and known issu
     if (finding.topic == "libfabric") libfabric = finding.text;
   }
   CHECK(topics ==
-        "EFA NIC; libfabric; locked memory; shared memory; huge pages; fork; ptrace; ranks; Open MPI; ");
+        "EFA NIC; libfabric; locked memory; shared memory; huge pages; path; fork; ptrace; ranks; Open MPI; ");
   CHECK_THAT(libfabric, Contains("2.1, provider efa 201.0, driver efa; known issue, avoided: inside a node"));
   facts.libfabric = FI_VERSION(2, 2);
   CHECK_THAT(judge(facts)[1].text, !Contains("known"));

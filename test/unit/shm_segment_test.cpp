@@ -1,8 +1,6 @@
 // Segments of shared memory: whom they are open to, what is left behind, addresses of others, slots.
 #include "channel/shm_segment.hpp"
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -14,6 +12,7 @@
 #include <cstddef>
 #include <filesystem>
 
+#include "forbid.hpp"
 #include "shm_peers.hpp"
 
 using namespace efa;
@@ -40,20 +39,6 @@ size_t mapped_segments() {
   size_t count = 0;
   while (fgets(line, sizeof line, maps.get()) != nullptr) count += std::strstr(line, "/memfd:") != nullptr;
   return count;
-}
-
-// From now on this process's calls of `call` fail.
-void forbid(long call, int error) {
-  sock_filter filter[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(call), 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog program{std::size(filter), filter};
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-    _exit(248);
 }
 
 // The errno value with which opening a channel fails in a process that does `first`.

@@ -69,9 +69,15 @@ class ParameterFiles {
     if (!sysconfdir.empty()) read(sysconfdir + "/openmpi-mca-params.conf");
   }
   std::optional<std::string> value(const std::string& name) const {
-    if (const char* set = variable(("OMPI_MCA_" + name).c_str())) return set;
+    const JobParameter found = parameter(name);
+    return found.source.empty() ? std::nullopt : std::optional(found.value);
+  }
+  JobParameter parameter(const std::string& name) const {
+    const std::string in_environment = "OMPI_MCA_" + name;
+    if (const char* set = variable(in_environment.c_str()))
+      return {set, "the environment (" + in_environment + ")"};
     const auto found = values_.find(name);
-    return found == values_.end() ? std::nullopt : std::optional(found->second);
+    return found == values_.end() ? JobParameter() : found->second;
   }
 
  private:
@@ -81,10 +87,11 @@ class ParameterFiles {
       line = line.substr(0, line.find('#'));
       const size_t equals = line.find('=');
       if (equals != std::string::npos)
-        values_.emplace(trimmed(line.substr(0, equals)), trimmed(line.substr(equals + 1)));
+        values_.emplace(trimmed(line.substr(0, equals)),
+                        JobParameter{trimmed(line.substr(equals + 1)), path});
     }
   }
-  std::map<std::string, std::string> values_;
+  std::map<std::string, JobParameter> values_;
 };
 
 // What a program has loaded before Open MPI opens components; this tool is no MPI program.
@@ -146,6 +153,13 @@ JobPlace job_place() {
   if (variable("PMIX_RANK") && variable("SLURM_LOCALID"))
     return {true, number_of("SLURM_LOCALID", 0), number_of("SLURM_STEP_TASKS_PER_NODE", 1)};
   return {variable("PMIX_RANK") != nullptr, 0, 1};
+}
+
+std::vector<JobParameter> job_parameters(const std::vector<std::string>& names) {
+  const ParameterFiles parameters(open_mpi_paths()["sysconfdir"]);
+  std::vector<JobParameter> found;
+  for (const auto& name : names) found.push_back(parameters.parameter(name));
+  return found;
 }
 
 ComponentFacts component_facts(bool in_job) {

@@ -14,6 +14,13 @@ struct JobPlace {
 };
 JobPlace job_place();
 
+// An MCA parameter as a job that is started now would have it.
+struct JobParameter {
+  std::string value;
+  std::string source;  // "the environment (OMPI_MCA_mtl)", or a file; empty: it is not set
+};
+std::vector<JobParameter> job_parameters(const std::vector<std::string>& names);
+
 struct ComponentFacts {
   bool in_job = false;
   bool known = false;  // whether the rest was found out; needs ompi_info or a search path in the environment

@@ -11,6 +11,7 @@
 #include "machine/instances.hpp"
 #include "machine/machine_topology.hpp"
 #include "machine/this_machine.hpp"
+#include "path.hpp"
 
 namespace efa {
 namespace {
@@ -48,6 +49,7 @@ Node this_node() {
   node.is_here = true;
   const uint32_t version = fi_version();
   node.libfabric = std::to_string(FI_MAJOR(version)) + "." + std::to_string(FI_MINOR(version));
+  node.path = to_string(job_path());
   node.topology = load_this_machine();
 
   ProviderRequest request;

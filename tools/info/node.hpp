@@ -24,6 +24,7 @@ struct Node {
   std::string provider;   // whose NICs these are; empty: there is none
   std::string libfabric;  // version of the library, "" for another machine
   std::string versions;   // of the provider, and of the NICs' driver and firmware if libfabric reports them
+  std::string path;       // that a job started now would take, and why; "" for another machine
   TopologyPtr topology;   // null: hwloc failed
   std::vector<NodeNic> nics;
 

@@ -63,6 +63,7 @@ class Judge {
   void libfabric();
   void tcp_interface();
   void memory();
+  void path();
   void processes();
   void open_mpi();
 
@@ -198,6 +199,15 @@ void Judge::memory() {
     ok("huge pages", std::to_string(f.free_huge_pages) + " of 2 MiB free");
 }
 
+void Judge::path() {
+  if (f.path.name.empty())
+    fail("path", f.path.trouble, f.path.remedy);
+  else if (!f.path.trouble.empty())
+    warn("path", f.path.name + " (" + f.path.why + "), " + f.path.node, f.path.remedy);
+  else
+    ok("path", f.path.name + " (" + f.path.why + ")" + (f.path.node.empty() ? "" : ", " + f.path.node));
+}
+
 void Judge::processes() {
   const bool safe_kernel =
       f.kernel_major > kForkMajor || (f.kernel_major == kForkMajor && f.kernel_minor >= kForkMinor);
@@ -210,18 +220,18 @@ void Judge::processes() {
              std::to_string(f.kernel_minor) + " is older than 5.12",
          "Set RDMAV_FORK_SAFE=1 for programs that call fork or system, or update the kernel.");
 
+  const std::string effect = f.path.name == "packets"
+                                 ? "long messages inside the node go through the provider"
+                                 : "long messages inside the node are copied twice";
   if (f.attach == Attach::works || (f.attach == Attach::untried && f.ptrace_scope == 0))
     ok("ptrace", "processes of one user may read each other's memory: one copy inside the node");
   else if (f.ptrace_scope == 0)
     warn(
         "ptrace",
-        "one process may not read another's memory, although kernel.yama.ptrace_scope is 0: long messages "
-        "inside the node are copied twice",
+        "one process may not read another's memory, although kernel.yama.ptrace_scope is 0: " + effect,
         "In a container, allow process_vm_readv: --cap-add SYS_PTRACE, or a seccomp profile that allows it.");
   else
-    warn("ptrace",
-         "kernel.yama.ptrace_scope is " + std::to_string(f.ptrace_scope) +
-             ": long messages inside the node are copied twice",
+    warn("ptrace", "kernel.yama.ptrace_scope is " + std::to_string(f.ptrace_scope) + ": " + effect,
          "Run `sysctl -w kernel.yama.ptrace_scope=0` (the EFA installer does this).");
 
   const uint64_t nics = static_cast<uint64_t>(std::max(f.nics_up, 1));
@@ -259,6 +269,7 @@ std::vector<Finding> judge(const PreflightFacts& facts) {
   judge.libfabric();
   judge.tcp_interface();
   judge.memory();
+  judge.path();
   judge.processes();
   judge.open_mpi();
   judge_component(facts, judge.findings);

@@ -10,6 +10,7 @@
 
 #include "component.hpp"
 #include "node.hpp"
+#include "path.hpp"
 
 namespace efa {
 
@@ -44,6 +45,7 @@ struct PreflightFacts {
   bool fork_safe_by_variable = false;  // RDMAV_FORK_SAFE, IBV_FORK_SAFE or FI_EFA_FORK_SAFE is set
   std::string built_for, running;      // versions of Open MPI; `running` empty: no ompi_info in PATH
   ComponentFacts component;            // what a job would load
+  JobPath path;                        // the path that its messages would take
 };
 
 enum class Level { ok, warning, failure };

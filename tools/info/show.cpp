@@ -4,8 +4,10 @@
 #include <cinttypes>
 #include <cstdio>
 
+#include "channel/shm_ring.hpp"
 #include "fabric/provider_table.hpp"
 #include "interface/options.h"
+#include "packets/message_channel.hpp"
 #include "picture.hpp"
 
 namespace efa {
@@ -133,6 +135,7 @@ void show_node(const Node& node, const Placement& placement, bool fancy) {
     std::printf("libfabric %s, provider %s\n", node.libfabric.c_str(),
                 node.provider.empty() ? "none that can carry MPI messages"
                                       : (node.provider + " " + node.versions).c_str());
+  if (!node.path.empty()) std::printf("a job: %s\n", node.path.c_str());
   for (const auto& package : picture.packages) {
     for (const auto& numa : package.numa_nodes) {
       std::vector<size_t> cores;
@@ -182,6 +185,10 @@ void show_protocols() {
                 row.name.data(), row.eager_limit, row.eager_limit_local, row.eager_limit_packed,
                 unless_zero(row.eager_limit_alone, "-").c_str(), row.piece, row.staging,
                 unless_zero(row.pull_limit, "never").c_str());
+  std::printf(
+      "With mtl_efa_path packets eager up to at most %zu (efa: one packet of the NIC), on this node through "
+      "shared memory %" PRIu32 "\n",
+      kMostMessagePayload, kMostShmPayload);
 }
 
 void show_parameters() {
@@ -210,9 +217,10 @@ void show_findings(const std::vector<Finding>& findings, bool fancy) {
 }
 
 void show_node_json(const Node& node, const Placement& placement) {
-  std::printf("{\"node\": %s, \"libfabric\": %s, \"provider\": %s, \"versions\": %s,\n \"nics\": [",
-              json_text(node.title).c_str(), json_text(node.libfabric).c_str(),
-              json_text(node.provider).c_str(), json_text(node.versions).c_str());
+  std::printf(
+      "{\"node\": %s, \"libfabric\": %s, \"provider\": %s, \"versions\": %s, \"path\": %s,\n \"nics\": [",
+      json_text(node.title).c_str(), json_text(node.libfabric).c_str(), json_text(node.provider).c_str(),
+      json_text(node.versions).c_str(), json_text(node.path).c_str());
   for (size_t k = 0; k < node.nics.size(); ++k) {
     const NodeNic& each = node.nics[k];
     const int numa = numa_of(node, each.nic);

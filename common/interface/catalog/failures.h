@@ -152,11 +152,6 @@
           "The memory that {peer} shares with this process contains what mtl_efa does not write. The job ends.", \
           "Memory of a process on this node is damaged, or it runs another mtl_efa.",                        \
           "Install the same mtl_efa on all nodes. If it is the same, report an issue.")                      \
-  MESSAGE(shm_unavailable, NOTICE, 2,                                                                          \
-          "{process}: no memory can be shared with other processes of the node ({error}), so they are reached as " \
-          "processes of other nodes are.",                                                                    \
-          "The kernel refused a memfd, or this process has no /proc.",                                        \
-          "Allow the system call in the container's profile, or set mtl_efa_shm to false.")                   \
   MESSAGE(message_not_kept, FATAL, 2,                                                                        \
           "There is no memory to keep a message of {bytes} bytes from {peer} until it is received. The job ends.", \
           "Messages arrived for which no receive is posted, and this process has no memory left for them.",   \

@@ -83,16 +83,16 @@
           "is slower inside a node",                                                                         \
           "Shared memory would be faster, but libfabric cannot open it.",                                    \
           "Follow the reason; most often /dev/shm must be enlarged.")                                        \
-  MESSAGE(process_summary, VERBOSE, 9,                                                                       \
+  MESSAGE(process_summary, VERBOSE, 10,                                                                      \
           "rank {rank} on host {host}: provider {provider} ({library}), NIC {nics} ({place}), {available} "  \
-          "on this node; {protocols}; {mpi}",                                                                \
+          "on this node; {path}; {protocols}; {mpi}",                                                        \
           "mtl_efa_verbose is 1 or more: what each process uses.", "Nothing is to be done.")                 \
-  MESSAGE(job_summary, NOTICE, 9,                                                                            \
+  MESSAGE(job_summary, NOTICE, 10,                                                                           \
           "summary: {ranks}, {count} on the first node ({host}); provider {provider} ({library}), "          \
-          "{available} per node, {rails} per rank; {protocols}; {mpi}",                                      \
+          "{available} per node, {rails} per rank; {path}; {protocols}; {mpi}",                              \
           "mtl_efa_summary is set: what the job uses.", "Nothing is to be done.")                            \
-  MESSAGE(protocol_limits, PART, 8,                                                                          \
-          "inject up to {inject} bytes, eager up to {eager} (noncontiguous {packed}){alone}, then "          \
+  MESSAGE(protocol_limits, PART, 9,                                                                          \
+          "inject up to {inject} bytes, eager up to {eager} (noncontiguous {packed}){alone}{inside}, then "  \
           "rendezvous: {reads}pieces of {piece} (noncontiguous {staging}), {window} in flight",              \
           "The thresholds of the protocols.", "[protocols.md](protocols.md) explains them.")                 \
   MESSAGE(protocol_alone, PART, 1, ", a single long send up to {bytes}", "See mtl_efa_eager_limit_alone.",   \

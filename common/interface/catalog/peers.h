@@ -122,15 +122,16 @@
           "EFA traffic needs rules whose source and destination is the security group itself.",              \
           "In the EC2 console, add a rule for all traffic from the group to itself, inbound and outbound.")  \
   MESSAGE(peer_stalled, WARNING, 4,                                                                          \
-          "{process} has operations waiting that the provider has not taken for {seconds} s, for {peers}. "  \
+          "{process} has operations waiting that nothing has taken for {seconds} s, for {peers}. "           \
           "The peer may compute without calling MPI, be overloaded, stopped or dead, or the network to it "  \
           "may be down.{ likely} The job goes on waiting (mtl_efa_stall_warning sets the time of this "      \
           "warning, mtl_efa_send_timeout one after which such a peer fails).",                               \
-          "The peer takes no further messages: its receive buffers or the provider's queues are full.",      \
+          "The peer takes no further messages: its receive buffers, the provider's queues or, with "         \
+          "mtl_efa_path packets, the shared memory to it are full.",                                         \
           "Look at the peer first: what it computes, whether it is stopped, whether its host swaps. A "      \
           "program that sends much more than it receives needs receives posted in time.")                    \
   MESSAGE(peers_stalled, WARNING, 4,                                                                         \
-          "{process} has operations waiting that the provider has not taken for {seconds} s, for {peers}. "  \
+          "{process} has operations waiting that nothing has taken for {seconds} s, for {peers}. "           \
           "A peer may compute without calling MPI, be overloaded, stopped or dead, or the network to it "    \
           "may be down.{ likely} The job goes on waiting (mtl_efa_stall_warning sets the time of this "      \
           "warning, mtl_efa_send_timeout one after which such a peer fails).",                               \
@@ -140,9 +141,9 @@
   MESSAGE(                                                                                                   \
       peer_given_up, ERROR, 4,                                                                               \
       "{process} gives up {peer}: for {seconds} s, as long as the parameter mtl_efa_send_timeout allows, "   \
-      "the provider took nothing for it. The peer may compute without calling MPI, be overloaded, stopped "  \
-      "or dead, or the network to it may be down.{ likely} Every operation with it ends with an error from " \
-      "now on.",                                                                                             \
+      "nothing that was sent to it was taken. The peer may compute without calling MPI, be overloaded, "     \
+      "stopped or dead, or the network to it may be down.{ likely} Every operation with it ends with an "    \
+      "error from now on.",                                                                                  \
       "mtl_efa_send_timeout is set, and the peer took nothing for so long.",                                 \
       "Find out what the peer did, as for peer_stalled. If it was only slow, raise mtl_efa_send_timeout.")   \
   MESSAGE(messages_unacknowledged, WARNING, 3,                                                               \
@@ -240,8 +241,9 @@
           "and communicator; the states below say what each waits for.")                                     \
   MESSAGE(pending_many, NOTICE, 4, "{process}: {count} operations are pending{posts}{lines}",                \
           "As pending_one.", "As pending_one.")                                                              \
-  MESSAGE(pending_posts, PART, 1, ", {count} posts wait for the provider",                                   \
-          "Operations that the provider did not take yet (FI_EAGAIN), those of mtl_efa itself included.",    \
+  MESSAGE(pending_posts, PART, 1, ", {count} posts wait to be repeated",                                     \
+          "Operations that the provider, or a peer's shared memory, did not take yet, those of mtl_efa "     \
+          "itself included.",                                                                                \
           "See peer_stalled if it stays so.")                                                                \
   MESSAGE(pending_send, PART, 6, "send to {peer}, {tags}, {bytes} bytes, for {age}: {state}{silent}",        \
           "A send that has not ended.", "See the state.")                                                    \
@@ -262,7 +264,8 @@
           "rendezvous: matched, the data is read by RDMA, {value} of {count} pieces are complete",           \
           "A long message is being read.", "If the number stays, look at the NICs and the peer's host.")     \
   MESSAGE(state_not_posted, PART, 0,                                                                         \
-          "not posted: the provider takes no more operations for now (FI_EAGAIN)",                           \
+          "not posted: the provider takes no more operations for now (FI_EAGAIN), or the peer's shared "     \
+          "memory is full",                                                                                  \
           "The queues to the peer are full.", "See peer_stalled.")                                           \
   MESSAGE(state_unmatched, PART, 0, "no message has matched it", "A receive for which no message has come.", \
           "Look for the send: it has not been called, or has another tag, rank or communicator.")            \
