@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 
 namespace efa {
@@ -83,6 +84,21 @@ int probe_process_memory(uint32_t pid, uint64_t cookie_address, const uint8_t (&
   if (error == EFAULT) return ESTALE;
   if (error != 0) return error;
   return std::memcmp(found, expected, sizeof expected) == 0 ? 0 : ESTALE;
+}
+
+uint64_t cost_of_reading(uint32_t pid, uint64_t cookie_address) {
+  constexpr int kTries = 5;
+  using Clock = std::chrono::steady_clock;
+  uint64_t least = UINT64_MAX;
+  uint8_t found[16];
+  const iovec local{found, sizeof found};
+  const iovec remote{reinterpret_cast<void*>(static_cast<uintptr_t>(cookie_address)), sizeof found};
+  for (int i = 0; i < kTries; ++i) {
+    const Clock::time_point begin = Clock::now();
+    if (read_process_memory(pid, &local, 1, &remote, 1) != 0) return UINT64_MAX;
+    least = std::min<uint64_t>(least, static_cast<uint64_t>((Clock::now() - begin) / std::chrono::nanoseconds(1)));
+  }
+  return least;
 }
 
 int ptrace_scope() {

@@ -18,6 +18,10 @@ namespace efa {
 // errno value: ESTALE if it is another process.
 int probe_process_memory(uint32_t pid, uint64_t cookie_address, const uint8_t (&expected)[16]);
 
+// Nanoseconds of one call that reads the 16 bytes of such a cookie: the least of a few, UINT64_MAX if they cannot be read.
+// 550 on a virtual Xeon; mitigations in the kernel can make it several times that.
+uint64_t cost_of_reading(uint32_t pid, uint64_t cookie_address);
+
 // Reads the remote parts, one after the other, into the local ones. As many bytes are read as the shorter list has; both
 // may have any number of parts, empty ones too. 0, or an errno value (EPERM, ESRCH, EFAULT, ...); then the local memory may have
 // been written in part.

@@ -2,6 +2,7 @@
 
 #include <rdma/fi_errno.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "fabric/completion.hpp"
@@ -68,7 +69,7 @@ bool inject_as_packet(efa_transport* t, efa_peer* peer, const efa_envelope& enve
                             .type = PacketType::eager,
                             .credits = 0,
                             .sequence = 0};
-  if (peer->shm ? length > kMostShmPayload || !peer->shm->send(header, buffer, length)
+  if (peer->shm ? length > std::min<uint64_t>(peer->eager_limit, kMostShmPayload) || !peer->shm->send(header, buffer, length)
                 : inject_packet(t, peer, header, buffer) != 0)
     return false;
   peer->window -= cost_of(length);
@@ -89,7 +90,7 @@ int post_control_packet(efa_transport* t, efa_operation* op, const Control& mess
 extern "C" efa_inject_result efa_inject_packet(efa_transport* t, efa_peer* peer, const efa_envelope* envelope,
                                                const void* buffer, size_t length) {
   efa::ShmSender* const shm = peer->shm.get();
-  if (t->slow_packets || !shm || length > efa::kMostShmPayload || !peer->pending.empty() || peer->window < 0) [[unlikely]]
+  if (t->slow_packets || !shm || length > peer->eager_limit || !peer->pending.empty() || peer->window < 0) [[unlikely]]
     return efa_inject(t, peer, envelope, buffer, length);
   const efa::PacketHeader header{.context = envelope->context,
                                  .source = envelope->self_rank,

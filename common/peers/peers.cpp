@@ -143,11 +143,18 @@ void connect_shared_memory(efa_transport* t, efa_peer* peer, const ShmAddress& a
   if (error) say_why_no_memory_is_read(t, peer, error);
 }
 
+// Longer messages inside the node are copied once, by the receiver out of the sender's memory, which takes a system call
+// and two packets; shorter ones are copied twice through the ring. Where the call is cheap, that pays from here on
+// (docs/performance.md#the-packet-path).
+constexpr uint64_t kLongestBesideReads = 4096;  // bytes
+constexpr uint64_t kCheapRead = 1000;           // ns
+
 // Packet path: shared memory if the peer is on this node and its memory can be opened; otherwise the provider.
 void connect_for_packets(efa_transport* t, efa_peer* peer, const Card& card) {
   const Protocols& protocols = t->protocols;
   if (t->packets->shm.is_open() && same_node_possible(card.shm)) connect_shared_memory(t, peer, card.shm);
-  const uint64_t longest = peer->shm ? kMostShmPayload : card.eager_limit;
+  const bool reads_soon = peer->reads_memory && cost_of_reading(card.shm.pid, card.shm.cookie_address) <= kCheapRead;
+  const uint64_t longest = !peer->shm ? card.eager_limit : reads_soon ? kLongestBesideReads : kMostShmPayload;
   peer->eager_limit = static_cast<uint32_t>(std::min(protocols.eager_limit, longest));
   peer->eager_limit_packed = static_cast<uint32_t>(std::min(protocols.eager_limit_packed, longest));
   peer->window = t->packets->budget.half;

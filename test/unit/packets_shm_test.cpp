@@ -384,7 +384,7 @@ TEST_CASE("The fast calls do the same as the general ones") {
   const efa_envelope envelope{kContext, 3, 3, -9, false}, pattern{kContext, 0, 3, -9, false};
   CHECK(efa_try_inject(node.a.t, node.to_b, &envelope, "second", 6));
   CHECK(counters_of(node.a).sent_inject_bytes == 11);
-  const std::vector<char> longest(efa::kMostShmPayload + 1);
+  const std::vector<char> longest(node.to_b->eager_limit + 1);
   CHECK(efa_inject_packet(node.a.t, node.to_b, &envelope, longest.data(), longest.size()) ==
         EFA_NOT_INJECTED);
   CHECK_FALSE(efa_try_inject(node.a.t, node.to_b, &envelope, longest.data(), longest.size()));

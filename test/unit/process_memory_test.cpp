@@ -129,6 +129,8 @@ TEST_CASE("A probe tells another process from the right one") {
   const auto at = reinterpret_cast<uintptr_t>(cookie);
   uint8_t expected[16] = {1, 2, 3};
   CHECK(probe_process_memory(own_pid(), at, expected) == 0);
+  CHECK(cost_of_reading(own_pid(), at) < 1'000'000'000);
+  CHECK(cost_of_reading(own_pid(), 16) == UINT64_MAX);
   for (uint8_t& byte : expected) {
     byte ^= 0x40;
     CHECK(probe_process_memory(own_pid(), at, expected) == ESTALE);
