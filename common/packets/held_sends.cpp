@@ -201,6 +201,7 @@ void send_or_hold(efa_transport* t, efa_request* request) {
   request->held = nullptr;
   if (peer->window < 0 && !next_half(t, peer)) {
     hold(t, peer, make_flow(t, peer), request);
+    make_room(t);  // a grant may have come
     return;
   }
   peer->window -= cost_of(request->landing_size);

@@ -40,9 +40,12 @@ void submit(efa_transport* t, PendingList& list, efa_operation* op) {
 void submit_from_call(efa_transport* t, PendingList& list, efa_operation* op) {
   const uint64_t deferred = t->counters.operations_deferred;
   submit(t, list, op);
-  if (t->counters.operations_deferred == deferred || t->making_room) [[likely]]
-    return;
-  if (Lock::telling() > 1) return;  // a chain of `done` that begins operations must end
+  if (t->counters.operations_deferred != deferred) [[unlikely]]
+    make_room(t);
+}
+
+void make_room(efa_transport* t) {
+  if (t->making_room || Lock::telling() > 1) return;  // a chain of `done` that begins operations must end
   t->making_room = true;
   efa_progress(t);
   t->making_room = false;

@@ -12,6 +12,8 @@ void submit(efa_transport* t, PendingList& list, efa_operation* op);
 // The same for a call from MPI. If `op` has to wait, progress is made once, which usually makes room: otherwise a program
 // that sends and then leaves MPI would delay its message.
 void submit_from_call(efa_transport* t, PendingList& list, efa_operation* op);
+// That progress. Not while it is being made, nor from within a chain of `done`.
+void make_room(efa_transport* t);
 // For callers that have posted themselves: `error` is the result of the post, or 0 if operations wait already.
 void submit_refused(efa_transport* t, PendingList& list, efa_operation* op, int error);
 // Makes progress until the completion queue is empty, because a provider may read the network only then.
