@@ -124,10 +124,14 @@ HeldSend* first_match(HeldMessages& messages, Envelope pattern) {
 void serve(efa_transport* t, efa_peer* peer, SendFlow& flow, HeldMessages& messages) {
   for (size_t i = 0; i < messages.questions.size() && !messages.offered;) {
     const Question question = messages.questions[i];
-    if (answer(t, peer, flow, messages, question, first_match(messages, question.pattern)))
-      messages.questions.erase(messages.questions.begin() + static_cast<std::ptrdiff_t>(i));
-    else
+    HeldSend* held = first_match(messages, question.pattern);
+    if (question.kind == AskKind::receive && !held) {
       ++i;
+      continue;
+    }
+    // First: the end of what is sent may begin a send that looks at the questions.
+    messages.questions.erase(messages.questions.begin() + static_cast<std::ptrdiff_t>(i));
+    answer(t, peer, flow, messages, question, held);
   }
 }
 

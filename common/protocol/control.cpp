@@ -237,7 +237,7 @@ void handle_control(efa_transport* t, const void* bytes, size_t size) {
     case ControlType::decline:
     case ControlType::unask:
       if (!t->path->flow_control(t, *message))
-        t->fatal(msg::control_unknown(size, describe_sender(t, message->sender)));
+        t->fatal(msg::message_about_nothing(describe_sender(t, message->sender), to_string(*message)));
       break;
   }
 }

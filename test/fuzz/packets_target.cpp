@@ -96,7 +96,7 @@ void Run::send(const Step& step) {
 
 void Run::step(const Step& step) {
   efa_transport* t = fixture_.t;
-  const int32_t tag = step.options & kAnyTag ? EFA_ANY_TAG : step.tag;
+  const int32_t tag = step.options & kAnyTag ? int32_t{EFA_ANY_TAG} : step.tag;
   efa_peer* const from = step.options & kAnySource ? nullptr : &peer(step);
   efa_status status{};
   switch (step.action % kActions) {
