@@ -18,7 +18,10 @@ namespace efa {
 namespace {
 
 bool control_flow(efa_transport* t, const Control& message) {
-  efa_peer* peer = peer_of(t, message.sender);
+  efa_peer* peer = known_peer(t, message.sender);
+  // MPI_Finalize destroys peers while messages of theirs may still be on their way: those are late.
+  if (!peer && t->packets->peers_destroyed) return true;
+  if (!peer) peer = peer_of(t, message.sender);
   if (!peer) return false;
   if (peer->pending.failed()) return true;
   switch (message.type) {
@@ -46,6 +49,7 @@ void end_flow(efa_transport* t, efa_peer* peer) {
 }
 
 void forget_flow(efa_transport* t, efa_peer* peer) {
+  t->packets->peers_destroyed = true;
   drop_held_sends(t, peer);
   t->packets->asks.forget(t, peer);
 }

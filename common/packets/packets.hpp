@@ -63,6 +63,7 @@ struct Packets {
   Budget budget;
   SendFlows send_flows;
   Asks asks;
+  bool peers_destroyed = false;  // at least one: MPI_Finalize has begun
   CompletionBatch batch;
   ProviderPolls provider_polls;
   std::vector<std::unique_ptr<PacketReceive>> receives;  // posted to the provider: see message_channel.hpp

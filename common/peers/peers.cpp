@@ -275,9 +275,12 @@ std::vector<uint8_t> raw_addresses(const efa_transport* t, const efa_peer* peer)
 
 }  // namespace
 
+efa_peer* known_peer(const efa_transport* t, uint64_t uid) {
+  return const_cast<efa_peer*>(t->peers.find([&](const efa_peer* each) { return each->uid == uid; }));
+}
+
 efa_peer* peer_of(efa_transport* t, uint64_t uid) {
-  const efa_peer* known = t->peers.find([&](const efa_peer* each) { return each->uid == uid; });
-  if (known) return const_cast<efa_peer*>(known);
+  if (efa_peer* known = known_peer(t, uid)) return known;
   return t->config.find ? t->config.find(uid) : nullptr;
 }
 

@@ -118,7 +118,9 @@ uint64_t longest_eager_inside(const efa_transport* t);
 bool speaks_for_node(const efa_transport* t);
 // The card of the peer with this uid; nullopt if it is not available any more.
 std::optional<Card> card_of(const efa_transport* t, uint64_t uid);
-// The peer with this uid, created if necessary; null if its card is not known.
+// The peer with this uid; null if there is none.
+efa_peer* known_peer(const efa_transport* t, uint64_t uid);
+// The same, created if necessary; null if its card is not known.
 efa_peer* peer_of(efa_transport* t, uint64_t uid);
 // The addresses of `peer` on our first `count` rails; empty, after a report, if it cannot be reached on one.
 std::vector<fi_addr_t> peer_rails(efa_transport* t, efa_peer* peer, unsigned count);

@@ -464,6 +464,31 @@ TEST_CASE("What a peer says about windows and questions is checked: the impossib
   CHECK(receive.times == 1);
 }
 
+// MPI_Finalize destroys peers while messages of theirs may still be on their way.
+TEST_CASE("What a peer says about windows after it was destroyed is ignored") {
+  using efa::ControlType;
+  PacketTransport fixture;
+  fixture.t->packets->budget = efa::Budget(kMemory, 2);
+  fixture.one.window = fixture.two.window = -1;  // as if half of it was used up
+  Request request;
+  fixture.send(request, fixture.one, 7, "x", 1);
+  CHECK(fixture.sent_control().type == ControlType::window_used);
+  fixture.sent();
+  std::vector<efa::Control> late;
+  for (const ControlType type : {ControlType::window_granted, ControlType::ask, ControlType::take, ControlType::decline,
+                                 ControlType::unask, ControlType::window_used, ControlType::offer}) {
+    late.push_back(fixture.control(type, fixture.one, 1, kContext));
+    late.back().handle = late.back().failed = 0;
+  }
+  efa_peer_destroy(fixture.t, &fixture.one);
+  for (const efa::Control& message : late) {
+    CAPTURE(to_string(message));
+    fixture.arrive(message);
+    CHECK(fixture.fatals.empty());
+  }
+  CHECK(fixture.fabric.count(Call::send) == 0);
+}
+
 TEST_CASE("A grant that is too great does no harm") {
   PacketTransport fixture;
   fixture.t->packets->budget = efa::Budget(kMemory, 2);
