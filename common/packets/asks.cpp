@@ -63,7 +63,7 @@ bool Asks::window_used(efa_transport* t, efa_peer* peer, const Control& message)
 void Asks::ask(efa_transport* t, efa_peer* peer, uint32_t id, AskKind kind, uint32_t context, Envelope pattern) {
   Control message = control(t, ControlType::ask, id);
   message.length = context;
-  message.piece = static_cast<uint32_t>(pattern.source) | uint64_t{static_cast<uint32_t>(pattern.tag)} << 32;
+  message.piece = match_key(pattern);
   message.handle = static_cast<uint32_t>(kind);
   send_control(t, peer, message);
 }
@@ -130,7 +130,7 @@ bool Asks::offered(efa_transport* t, efa_peer* peer, const Control& message) {
     if (probe.awaited > 0) --probe.awaited;
     if (message.failed == kNothingHeld || probe.peer) return true;
     probe.peer = peer;
-    probe.envelope = {static_cast<int32_t>(message.piece), static_cast<int32_t>(message.piece >> 32)};
+    probe.envelope = envelope_of(message.piece);
     probe.length = message.length;
     return true;
   }

@@ -77,9 +77,8 @@ void send_offer(efa_transport* t, efa_peer* peer, uint32_t context, uint32_t que
   offer.handle = context;
   offer.failed = kind;
   if (held) {
-    const Envelope envelope = held->envelope();
     offer.length = held->request->data.length;
-    offer.piece = static_cast<uint32_t>(envelope.source) | uint64_t{static_cast<uint32_t>(envelope.tag)} << 32;
+    offer.piece = match_key(held->envelope());
   }
   send_control(t, peer, offer);
 }
@@ -244,7 +243,7 @@ bool question_asked(efa_transport* t, efa_peer* peer, const Control& message) {
   if (!flow) return false;
   const auto context = static_cast<uint32_t>(message.length);
   const Question question{static_cast<uint32_t>(message.request), static_cast<AskKind>(message.handle),
-                          {static_cast<int32_t>(message.piece), static_cast<int32_t>(message.piece >> 32)}};
+                          envelope_of(message.piece)};
   if (!MatchQueues::is_pattern(question.pattern)) return false;
   HeldMessages& messages = flow->contexts.try_emplace(context, context).first->second;
   if (messages.offered ||
